@@ -1,0 +1,81 @@
+// mmap, madvise and mincore behind MappedFile.
+#include "runtime/base/mapped_file.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+#include <vector>
+
+#include "runtime/base/files.h"
+
+namespace splitd {
+
+Result<MappedFile> MappedFile::open(const std::string& path) {
+  const FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (!file.valid()) return system_error("cannot open " + path);
+  struct stat info{};
+  if (::fstat(file.get(), &info) != 0) return system_error("cannot stat " + path);
+  if (!S_ISREG(info.st_mode)) return failed(path + " is not a regular file");
+  MappedFile mapped;
+  mapped.path_ = path;
+  mapped.size_ = static_cast<uint64_t>(info.st_size);
+  if (mapped.size_ == 0) return mapped;
+  void* data = ::mmap(nullptr, mapped.size_, PROT_READ, MAP_SHARED, file.get(), 0);
+  if (data == MAP_FAILED) return system_error("cannot map " + path);
+  mapped.data_ = static_cast<std::byte*>(data);
+  return mapped;
+}
+
+MappedFile::MappedFile(MappedFile&& other) noexcept { *this = std::move(other); }
+
+MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
+  std::swap(path_, other.path_);
+  std::swap(data_, other.data_);
+  std::swap(size_, other.size_);
+  return *this;
+}
+
+MappedFile::~MappedFile() {
+  if (data_ != nullptr) ::munmap(data_, size_);
+}
+
+static uint64_t page_bytes() {
+  static const auto size = static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
+  return size;
+}
+
+void MappedFile::advise(uint64_t begin, uint64_t length, Advice advice) const {
+  if (begin >= size_) return;
+  const uint64_t end = begin + std::min(length, size_ - begin);
+  const uint64_t first = begin / page_bytes() * page_bytes();
+  int flag = MADV_NORMAL;
+  switch (advice) {
+    case Advice::will_need: flag = MADV_WILLNEED; break;
+    case Advice::sequential: flag = MADV_SEQUENTIAL; break;
+    case Advice::random: flag = MADV_RANDOM; break;
+    case Advice::dont_need: flag = MADV_DONTNEED; break;
+  }
+  ::madvise(data_ + first, end - first, flag);
+}
+
+uint64_t MappedFile::resident_bytes() const {
+  constexpr uint64_t kWindow = uint64_t{1} << 30;
+  uint64_t pages = 0;
+  std::vector<unsigned char> map;
+  for (uint64_t at = 0; at < size_; at += kWindow) {
+    const uint64_t length = std::min(kWindow, size_ - at);
+    map.assign((length + page_bytes() - 1) / page_bytes(), 0);
+    if (::mincore(data_ + at, length, map.data()) != 0) return 0;
+    pages += static_cast<uint64_t>(
+        std::count_if(map.begin(), map.end(), [](unsigned char page) { return (page & 1) != 0; }));
+  }
+  return std::min(pages * page_bytes(), size_);
+}
+
+}  // namespace splitd

@@ -1,0 +1,53 @@
+// Owns: read-only views of files, and what the kernel is told about their ranges. Weights are used
+// in place, so a page that nobody touches costs no memory. A file that another process truncates
+// while mapped raises SIGBUS, as with every mmap user: model files are replaced, never rewritten.
+// Const methods are thread-safe.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "runtime/base/result.h"
+
+namespace splitd {
+
+class MappedFile {
+ public:
+  // Refuses what is not a regular file, naming the path and the reason.
+  static Result<MappedFile> open(const std::string& path);
+
+  MappedFile(MappedFile&& other) noexcept;
+  MappedFile& operator=(MappedFile&& other) noexcept;
+  MappedFile(const MappedFile&) = delete;
+  MappedFile& operator=(const MappedFile&) = delete;
+  ~MappedFile();
+
+  const std::string& path() const { return path_; }
+  uint64_t size() const { return size_; }
+  std::span<const std::byte> bytes() const { return {data_, static_cast<size_t>(size_)}; }
+  std::string_view text() const { return {reinterpret_cast<const char*>(data_), bytes().size()}; }
+
+  enum class Advice {
+    will_need,   // start reading the range now, do not wait
+    sequential,  // read once, front to back
+    random,      // no read-ahead: touch only what is asked for
+    dont_need,   // drop the pages; the data is read again if touched
+  };
+  // A hint: failure changes nothing but speed, so it is not reported. The range is clipped.
+  void advise(uint64_t begin, uint64_t length, Advice advice) const;
+
+  // Bytes of the file that lie in memory now (mincore).
+  uint64_t resident_bytes() const;
+
+ private:
+  MappedFile() = default;
+
+  std::string path_;
+  std::byte* data_ = nullptr;  // nullptr when the file is empty
+  uint64_t size_ = 0;
+};
+
+}  // namespace splitd

@@ -1,0 +1,49 @@
+# How each dependency is found, and which versions are accepted. Nothing is vendored.
+# A missing optional one switches its feature off with a line; `make deps` installs all of them.
+
+find_package(Threads REQUIRED)
+find_package(PkgConfig REQUIRED)
+
+# PCRE2 10.x, 8-bit: the split patterns of tokenizers.
+pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8>=10.34)
+# utf8proc: Unicode normalisation and categories. Debian's .pc understates its version.
+pkg_check_modules(UTF8PROC REQUIRED IMPORTED_TARGET libutf8proc>=2.4)
+
+# toml++ 3.x, header-only use: its CMake target would link a shared library.
+find_path(TOMLPP_INCLUDE_DIR toml++/toml.h REQUIRED)
+add_library(splitd_tomlpp INTERFACE)
+target_include_directories(splitd_tomlpp SYSTEM INTERFACE ${TOMLPP_INCLUDE_DIR})
+
+# mbedTLS 2.28 or 3.x: no CMake config and no .pc in Debian 12.
+if(SPLITD_NET)
+  find_path(MBEDTLS_INCLUDE_DIR mbedtls/ssl.h)
+  find_library(MBEDTLS_LIBRARY mbedtls)
+  find_library(MBEDX509_LIBRARY mbedx509)
+  find_library(MBEDCRYPTO_LIBRARY mbedcrypto)
+  if(MBEDTLS_INCLUDE_DIR AND MBEDTLS_LIBRARY AND MBEDX509_LIBRARY AND MBEDCRYPTO_LIBRARY)
+    add_library(splitd_mbedtls INTERFACE)
+    target_include_directories(splitd_mbedtls SYSTEM INTERFACE ${MBEDTLS_INCLUDE_DIR})
+    target_link_libraries(splitd_mbedtls INTERFACE
+      ${MBEDTLS_LIBRARY} ${MBEDX509_LIBRARY} ${MBEDCRYPTO_LIBRARY})
+  else()
+    message(STATUS "mbedTLS not found (libmbedtls-dev): building without network commands")
+    set(SPLITD_NET OFF)
+  endif()
+endif()
+
+if(SPLITD_TESTS)
+  find_package(GTest 1.12)
+  find_program(SPLITD_XZ xz)
+  if(NOT GTest_FOUND OR NOT SPLITD_XZ)
+    message(STATUS "GoogleTest or xz not found (libgtest-dev, xz-utils): building without tests")
+    set(SPLITD_TESTS OFF)
+  endif()
+endif()
+
+if(SPLITD_BENCH)
+  find_package(benchmark)
+  if(NOT benchmark_FOUND)
+    message(STATUS "Google Benchmark not found (libbenchmark-dev): building without benchmarks")
+    set(SPLITD_BENCH OFF)
+  endif()
+endif()
