@@ -37,7 +37,8 @@ Result<std::string> read_all(int fd, uint64_t max_bytes) {
     if (count < 0) return system_error("cannot read");
     out.resize(used + static_cast<size_t>(count));
     if (out.size() > max_bytes) {
-      return failed("longer than " + std::to_string(max_bytes) + " bytes, the most that is accepted");
+      return failed("longer than " + std::to_string(max_bytes) +
+                    " bytes, the most that is accepted");
     }
     if (count == 0) return out;
   }
@@ -120,10 +121,12 @@ Status write_file(const std::string& path, std::string_view text, unsigned mode)
   return file.commit();
 }
 
-bool path_exists(const std::string& path) { return ::access(path.c_str(), F_OK) == 0; }
+bool path_exists(const std::string& path) {
+  return ::access(path.c_str(), F_OK) == 0;
+}
 
 bool is_directory(const std::string& path) {
-  struct stat info{};
+  struct stat info {};
   return ::stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode);
 }
 

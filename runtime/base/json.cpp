@@ -12,12 +12,18 @@ using json_detail::Node;
 
 std::string_view json_kind_name(JsonKind kind) {
   switch (kind) {
-    case JsonKind::null: return "null";
-    case JsonKind::boolean: return "a boolean";
-    case JsonKind::number: return "a number";
-    case JsonKind::string: return "a string";
-    case JsonKind::array: return "an array";
-    case JsonKind::object: return "an object";
+    case JsonKind::null:
+      return "null";
+    case JsonKind::boolean:
+      return "a boolean";
+    case JsonKind::number:
+      return "a number";
+    case JsonKind::string:
+      return "a string";
+    case JsonKind::array:
+      return "an array";
+    case JsonKind::object:
+      return "an object";
   }
   return "?";
 }
@@ -76,12 +82,18 @@ std::optional<std::string_view> Json::to_string() const {
 std::string Json::describe() const {
   constexpr size_t kMost = 60;
   switch (kind()) {
-    case JsonKind::null: return "null";
-    case JsonKind::boolean: return node().flag ? "true" : "false";
-    case JsonKind::number: return std::string(text().substr(0, kMost));
-    case JsonKind::array: return "an array of " + std::to_string(size());
-    case JsonKind::object: return "an object of " + std::to_string(size());
-    case JsonKind::string: break;
+    case JsonKind::null:
+      return "null";
+    case JsonKind::boolean:
+      return node().flag ? "true" : "false";
+    case JsonKind::number:
+      return std::string(text().substr(0, kMost));
+    case JsonKind::array:
+      return "an array of " + std::to_string(size());
+    case JsonKind::object:
+      return "an object of " + std::to_string(size());
+    case JsonKind::string:
+      break;
   }
   std::string_view shown = text();
   const bool cut = shown.size() > kMost;
@@ -142,14 +154,29 @@ void json_append_string(std::string& out, std::string_view text) {
   for (const char c : text) {
     const auto byte = static_cast<uint8_t>(c);
     switch (c) {
-      case '"': out += "\\\""; continue;
-      case '\\': out += "\\\\"; continue;
-      case '\n': out += "\\n"; continue;
-      case '\r': out += "\\r"; continue;
-      case '\t': out += "\\t"; continue;
-      case '\b': out += "\\b"; continue;
-      case '\f': out += "\\f"; continue;
-      default: break;
+      case '"':
+        out += "\\\"";
+        continue;
+      case '\\':
+        out += "\\\\";
+        continue;
+      case '\n':
+        out += "\\n";
+        continue;
+      case '\r':
+        out += "\\r";
+        continue;
+      case '\t':
+        out += "\\t";
+        continue;
+      case '\b':
+        out += "\\b";
+        continue;
+      case '\f':
+        out += "\\f";
+        continue;
+      default:
+        break;
     }
     if (byte < 0x20) {
       out += "\\u00";
@@ -218,8 +245,12 @@ static std::string number_text(T value) {
   return {buffer, end};
 }
 
-JsonWriter& JsonWriter::number(uint64_t value) { return raw(number_text(value)); }
-JsonWriter& JsonWriter::number(int64_t value) { return raw(number_text(value)); }
+JsonWriter& JsonWriter::number(uint64_t value) {
+  return raw(number_text(value));
+}
+JsonWriter& JsonWriter::number(int64_t value) {
+  return raw(number_text(value));
+}
 JsonWriter& JsonWriter::number(double value) {
   return std::isfinite(value) ? raw(number_text(value)) : null();
 }
@@ -232,10 +263,14 @@ JsonWriter& JsonWriter::raw(std::string_view json) {
 
 JsonWriter& JsonWriter::copy(Json value) {
   switch (value.kind()) {
-    case JsonKind::null: return null();
-    case JsonKind::boolean: return boolean(*value.to_bool());
-    case JsonKind::number: return raw(value.text());
-    case JsonKind::string: return string(value.text());
+    case JsonKind::null:
+      return null();
+    case JsonKind::boolean:
+      return boolean(*value.to_bool());
+    case JsonKind::number:
+      return raw(value.text());
+    case JsonKind::string:
+      return string(value.text());
     case JsonKind::array:
       begin_array();
       for (const Json item : value.elements()) copy(item);

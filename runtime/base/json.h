@@ -66,10 +66,10 @@ class Json {
   // The value as it would be quoted in an error message: short, one line.
   std::string describe() const;
 
-  size_t size() const;                                // children of an array or object, else 0
+  size_t size() const;                                   // children of an array or object, else 0
   std::optional<Json> find(std::string_view key) const;  // linear; nothing if not an object
-  Range<Json> elements() const;                       // empty if not an array
-  Range<Member> members() const;                      // empty if not an object
+  Range<Json> elements() const;                          // empty if not an array
+  Range<Member> members() const;                         // empty if not an object
 
  private:
   const json_detail::Node& node() const { return storage_->nodes[index_]; }
@@ -117,7 +117,8 @@ struct JsonLimits {
 
 class JsonDoc {
  public:
-  // The error says line and column. `parse` keeps the text; `parse_view` needs it to outlive the doc.
+  // The error says line and column. `parse` keeps the text; `parse_view` needs it to outlive the
+  // doc.
   static Result<JsonDoc> parse(std::string text, JsonLimits limits = {});
   static Result<JsonDoc> parse_view(std::string_view text, JsonLimits limits = {});
 

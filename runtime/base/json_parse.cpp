@@ -30,9 +30,9 @@ class Parser {
 
   char peek() const { return at_ < text_.size() ? text_[at_] : '\0'; }
   void skip_space();
-  Status value();          // one scalar, or opens a container
-  Status close();          // the container on top of the stack
-  Status after_value();    // commas and closings until the next value starts
+  Status value();        // one scalar, or opens a container
+  Status close();        // the container on top of the stack
+  Status after_value();  // commas and closings until the next value starts
   Status key();
   Status string();
   Status escaped_string(size_t begin);
@@ -69,8 +69,8 @@ void Parser::skip_space() {
 
 Node& Parser::push(JsonKind kind, size_t begin, size_t length, bool flag) {
   const auto next = static_cast<uint32_t>(storage_.nodes.size() + 1);
-  return storage_.nodes.emplace_back(Node{static_cast<uint32_t>(begin),
-                                          static_cast<uint32_t>(length), next, kind, flag});
+  return storage_.nodes.emplace_back(
+      Node{static_cast<uint32_t>(begin), static_cast<uint32_t>(length), next, kind, flag});
 }
 
 Status Parser::literal(std::string_view word, JsonKind kind, bool flag) {
@@ -149,18 +149,33 @@ Status Parser::escaped_string(size_t begin) {
     const char escape = peek();
     ++at_;
     switch (escape) {
-      case '"': case '\\': case '/': out.push_back(escape); break;
-      case 'b': out.push_back('\b'); break;
-      case 'f': out.push_back('\f'); break;
-      case 'n': out.push_back('\n'); break;
-      case 'r': out.push_back('\r'); break;
-      case 't': out.push_back('\t'); break;
+      case '"':
+      case '\\':
+      case '/':
+        out.push_back(escape);
+        break;
+      case 'b':
+        out.push_back('\b');
+        break;
+      case 'f':
+        out.push_back('\f');
+        break;
+      case 'n':
+        out.push_back('\n');
+        break;
+      case 'r':
+        out.push_back('\r');
+        break;
+      case 't':
+        out.push_back('\t');
+        break;
       case 'u': {
         SPLITD_ASSIGN(const char32_t code_point, unicode_escape());
         utf8_append(out, code_point);
         break;
       }
-      default: return error_at(at_ - 2, "an unknown escape in a string");
+      default:
+        return error_at(at_ - 2, "an unknown escape in a string");
     }
   }
   push(JsonKind::string, out_begin, out.size() - out_begin, true);
@@ -176,9 +191,12 @@ Result<char32_t> Parser::unicode_escape() {
     for (int i = 0; i < 4; ++i, ++at_) {
       const char c = peek();
       const char lower = static_cast<char>(c | 0x20);
-      if (c >= '0' && c <= '9') value = value * 16 + static_cast<char32_t>(c - '0');
-      else if (lower >= 'a' && lower <= 'f') value = value * 16 + static_cast<char32_t>(lower - 'a' + 10);
-      else return std::nullopt;
+      if (c >= '0' && c <= '9')
+        value = value * 16 + static_cast<char32_t>(c - '0');
+      else if (lower >= 'a' && lower <= 'f')
+        value = value * 16 + static_cast<char32_t>(lower - 'a' + 10);
+      else
+        return std::nullopt;
     }
     return value;
   };
@@ -205,12 +223,19 @@ Status Parser::key() {
 Status Parser::value() {
   skip_space();
   switch (peek()) {
-    case '"': return string();
-    case 't': return literal("true", JsonKind::boolean, true);
-    case 'f': return literal("false", JsonKind::boolean, false);
-    case 'n': return literal("null", JsonKind::null, false);
-    case '{': case '[': break;
-    case '\0': return error(at_ < text_.size() ? "expected a value" : "the text ends early");
+    case '"':
+      return string();
+    case 't':
+      return literal("true", JsonKind::boolean, true);
+    case 'f':
+      return literal("false", JsonKind::boolean, false);
+    case 'n':
+      return literal("null", JsonKind::null, false);
+    case '{':
+    case '[':
+      break;
+    case '\0':
+      return error(at_ < text_.size() ? "expected a value" : "the text ends early");
     default: {
       const char c = peek();
       if (c == '-' || (c >= '0' && c <= '9')) return number();

@@ -19,7 +19,7 @@ namespace splitd {
 Result<MappedFile> MappedFile::open(const std::string& path) {
   const FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (!file.valid()) return system_error("cannot open " + path);
-  struct stat info{};
+  struct stat info {};
   if (::fstat(file.get(), &info) != 0) return system_error("cannot stat " + path);
   if (!S_ISREG(info.st_mode)) return failed(path + " is not a regular file");
   MappedFile mapped;
@@ -32,7 +32,9 @@ Result<MappedFile> MappedFile::open(const std::string& path) {
   return mapped;
 }
 
-MappedFile::MappedFile(MappedFile&& other) noexcept { *this = std::move(other); }
+MappedFile::MappedFile(MappedFile&& other) noexcept {
+  *this = std::move(other);
+}
 
 MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   std::swap(path_, other.path_);
@@ -56,10 +58,18 @@ void MappedFile::advise(uint64_t begin, uint64_t length, Advice advice) const {
   const uint64_t first = begin / page_bytes() * page_bytes();
   int flag = MADV_NORMAL;
   switch (advice) {
-    case Advice::will_need: flag = MADV_WILLNEED; break;
-    case Advice::sequential: flag = MADV_SEQUENTIAL; break;
-    case Advice::random: flag = MADV_RANDOM; break;
-    case Advice::dont_need: flag = MADV_DONTNEED; break;
+    case Advice::will_need:
+      flag = MADV_WILLNEED;
+      break;
+    case Advice::sequential:
+      flag = MADV_SEQUENTIAL;
+      break;
+    case Advice::random:
+      flag = MADV_RANDOM;
+      break;
+    case Advice::dont_need:
+      flag = MADV_DONTNEED;
+      break;
   }
   ::madvise(data_ + first, end - first, flag);
 }

@@ -65,7 +65,7 @@ class [[nodiscard]] Status {
 template <class T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}  // NOLINT
+  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}      // NOLINT
   Result(Error error) : state_(std::in_place_index<1>, std::move(error)) {}  // NOLINT
 
   bool ok() const { return state_.index() == 0; }
@@ -93,16 +93,16 @@ class [[nodiscard]] Result {
 #define SPLITD_CONCAT(a, b) SPLITD_CONCAT_(a, b)
 
 // Leaves the function with the error of a Status.
-#define SPLITD_TRY(expression)                                         \
-  do {                                                                 \
-    ::splitd::Status splitd_status_ = (expression);                    \
-    if (!splitd_status_.ok()) return splitd_status_.take_error();      \
+#define SPLITD_TRY(expression)                                    \
+  do {                                                            \
+    ::splitd::Status splitd_status_ = (expression);               \
+    if (!splitd_status_.ok()) return splitd_status_.take_error(); \
   } while (false)
 
 // SPLITD_ASSIGN(auto file, open(path)): declares and fills, or leaves with the error of a Result.
 #define SPLITD_ASSIGN(declaration, expression) \
   SPLITD_ASSIGN_(declaration, expression, SPLITD_CONCAT(splitd_result_, __LINE__))
-#define SPLITD_ASSIGN_(declaration, expression, temporary)   \
-  auto temporary = (expression);                             \
-  if (!temporary.ok()) return temporary.take_error();        \
+#define SPLITD_ASSIGN_(declaration, expression, temporary) \
+  auto temporary = (expression);                           \
+  if (!temporary.ok()) return temporary.take_error();      \
   declaration = std::move(temporary).value()

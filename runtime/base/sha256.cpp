@@ -64,7 +64,8 @@ __attribute__((target("sha,sse4.1"))) void compress_sha_ni(uint32_t* state, cons
     const __m128i cdgh_start = cdgh;
     __m128i w[4];
     for (int i = 0; i < 4; ++i) {
-      w[i] = _mm_shuffle_epi8(_mm_loadu_si128(reinterpret_cast<const __m128i*>(data + 16 * i)), swap);
+      w[i] =
+          _mm_shuffle_epi8(_mm_loadu_si128(reinterpret_cast<const __m128i*>(data + 16 * i)), swap);
     }
     for (int i = 0; i < 16; ++i) {
       const __m128i k = _mm_load_si128(reinterpret_cast<const __m128i*>(kRound + 4 * i));

@@ -7,8 +7,8 @@ namespace splitd {
 namespace {
 
 struct LeadByte {
-  uint8_t length;       // 0: not a lead byte
-  uint8_t second_low;   // accepted range of the second byte
+  uint8_t length;      // 0: not a lead byte
+  uint8_t second_low;  // accepted range of the second byte
   uint8_t second_high;
 };
 

@@ -49,8 +49,8 @@ struct ModelConfig {
 
   float norm_eps = 1e-5f;
   bool norm_plus_one = false;  // RMSNorm multiplies by 1 + w
-  bool norm_after = false;     // Gemma: a norm also after attention and after the MLP, before the add
-  bool qk_norm = false;        // RMSNorm over each head of q and k, before RoPE
+  bool norm_after = false;  // Gemma: a norm also after attention and after the MLP, before the add
+  bool qk_norm = false;     // RMSNorm over each head of q and k, before RoPE
   bool qkv_bias = false;
   bool o_bias = false;
   bool mlp_bias = false;
@@ -62,7 +62,8 @@ struct ModelConfig {
   float attn_scale = 0.0f;     // scores are multiplied by it
   float attn_softcap = 0.0f;   // 0: none
   float final_softcap = 0.0f;  // 0: none
-  float embed_scale = 1.0f;    // embeddings are multiplied by it; rounded to the model's dtype already
+  float embed_scale =
+      1.0f;  // embeddings are multiplied by it; rounded to the model's dtype already
 
   uint32_t n_expert = 0;  // 0: no MoE layer
   uint32_t n_expert_used = 0;

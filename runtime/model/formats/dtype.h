@@ -10,9 +10,30 @@ namespace splitd {
 
 enum class DType : uint8_t {
   // safetensors
-  boolean, u8, i8, f8_e4m3, f8_e5m2, u16, i16, f16, bf16, u32, i32, f32, u64, i64, f64,
+  boolean,
+  u8,
+  i8,
+  f8_e4m3,
+  f8_e5m2,
+  u16,
+  i16,
+  f16,
+  bf16,
+  u32,
+  i32,
+  f32,
+  u64,
+  i64,
+  f64,
   // GGUF blocks
-  q4_0, q4_1, q5_0, q5_1, q8_0, q4_k, q5_k, q6_k,
+  q4_0,
+  q4_1,
+  q5_0,
+  q5_1,
+  q8_0,
+  q4_k,
+  q5_k,
+  q6_k,
 };
 
 struct DTypeInfo {
@@ -22,9 +43,12 @@ struct DTypeInfo {
 };
 
 [[nodiscard]] const DTypeInfo& dtype_info(DType dtype);
-[[nodiscard]] inline std::string_view dtype_name(DType dtype) { return dtype_info(dtype).name; }
+[[nodiscard]] inline std::string_view dtype_name(DType dtype) {
+  return dtype_info(dtype).name;
+}
 
-// Exactly as a safetensors header spells it ("F32", case-sensitive); block types are not among them.
+// Exactly as a safetensors header spells it ("F32", case-sensitive); block types are not among
+// them.
 [[nodiscard]] std::optional<DType> safetensors_dtype(std::string_view name);
 
 }  // namespace splitd

@@ -34,16 +34,18 @@ TEST(Files, WritesWholeOrNotAtAll) {
 TEST(Files, SetsTheMode) {
   const TempDir dir;
   ASSERT_TRUE(write_file(dir.path() + "/key", "k", 0600).ok());
-  struct stat info{};
+  struct stat info {};
   ASSERT_EQ(::stat((dir.path() + "/key").c_str(), &info), 0);
   EXPECT_EQ(info.st_mode & 0777u, 0600u);
 }
 
 TEST(Files, SaysWhatIsWrong) {
   const TempDir dir;
-  EXPECT_NE(read_file(dir.path() + "/none").error().message.find("none: No such file"), std::string::npos);
+  EXPECT_NE(read_file(dir.path() + "/none").error().message.find("none: No such file"),
+            std::string::npos);
   ASSERT_TRUE(write_file(dir.path() + "/big", std::string(11, 'x')).ok());
-  EXPECT_NE(read_file(dir.path() + "/big", 10).error().message.find("longer than 10 bytes"), std::string::npos);
+  EXPECT_NE(read_file(dir.path() + "/big", 10).error().message.find("longer than 10 bytes"),
+            std::string::npos);
   EXPECT_TRUE(read_file(dir.path() + "/big", 11).ok());
   EXPECT_FALSE(write_file(dir.path() + "/no/such/dir", "x").ok());
 }

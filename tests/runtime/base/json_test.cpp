@@ -73,11 +73,44 @@ TEST(Json, RefusesWithLineAndColumn) {
 }
 
 TEST(Json, RefusesWhatIsNotJson) {
-  const char* const cases[] = {
-      "", " ", "{", "[", "[1,]", "[1 2]", "{\"a\"}", "{\"a\":}", "{a:1}", "{\"a\":1,}", "01", "-", "1.",
-      ".5", "1e", "+1", "0x1", "NaN", "Infinity", "tru", "nulll", "'a'", "\"a", "\"\\x\"", "\"\\u12\"",
-      "\"\\ud800\"", "\"\\ud800\\u0041\"", "\"\\udc00\"", "\"\x01\"", "\"a\nb\"", "\"\xff\"", "\xef\xbb\xbf{}",
-      "{}{}", "[]]", "// c\n1", "{\"a\":1 \"b\":2}", "[1}", "{\"a\":1]"};
+  const char* const cases[] = {"",
+                               " ",
+                               "{",
+                               "[",
+                               "[1,]",
+                               "[1 2]",
+                               "{\"a\"}",
+                               "{\"a\":}",
+                               "{a:1}",
+                               "{\"a\":1,}",
+                               "01",
+                               "-",
+                               "1.",
+                               ".5",
+                               "1e",
+                               "+1",
+                               "0x1",
+                               "NaN",
+                               "Infinity",
+                               "tru",
+                               "nulll",
+                               "'a'",
+                               "\"a",
+                               "\"\\x\"",
+                               "\"\\u12\"",
+                               "\"\\ud800\"",
+                               "\"\\ud800\\u0041\"",
+                               "\"\\udc00\"",
+                               "\"\x01\"",
+                               "\"a\nb\"",
+                               "\"\xff\"",
+                               "\xef\xbb\xbf{}",
+                               "{}{}",
+                               "[]]",
+                               "// c\n1",
+                               "{\"a\":1 \"b\":2}",
+                               "[1}",
+                               "{\"a\":1]"};
   for (const char* text : cases) EXPECT_NE(error_of(text), "accepted") << text;
   EXPECT_NE(error_of(std::string_view("1\0", 2)), "accepted");
   EXPECT_NE(error_of(std::string_view("\"\0\"", 3)), "accepted");
@@ -85,13 +118,16 @@ TEST(Json, RefusesWhatIsNotJson) {
 
 TEST(Json, FindsTheDuplicateAmongManyKeys) {
   std::string text = "{";
-  for (int i = 0; i < 1000; ++i) text += "\"k" + std::to_string(i) + "\":" + std::to_string(i) + ",";
+  for (int i = 0; i < 1000; ++i)
+    text += "\"k" + std::to_string(i) + "\":" + std::to_string(i) + ",";
   EXPECT_EQ(error_of(text + "\"z\":0}"), "accepted");
   EXPECT_NE(error_of(text + "\"k500\":0}").find("\"k500\" stands twice"), std::string::npos);
 }
 
 TEST(Json, BoundsDepthAndSize) {
-  const auto nested = [](size_t depth) { return std::string(depth, '[') + std::string(depth, ']'); };
+  const auto nested = [](size_t depth) {
+    return std::string(depth, '[') + std::string(depth, ']');
+  };
   EXPECT_EQ(error_of(nested(128)), "accepted");
   EXPECT_NE(error_of(nested(129)).find("deeper than 128"), std::string::npos);
   EXPECT_NE(error_of(nested(1000000)).find("deeper"), std::string::npos);

@@ -30,9 +30,12 @@ TEST(MappedFile, EmptyFilesAreFine) {
 
 TEST(MappedFile, RefusesWhatIsNoFile) {
   const TempDir dir;
-  EXPECT_NE(MappedFile::open(dir.path()).error().message.find("not a regular file"), std::string::npos);
-  EXPECT_NE(MappedFile::open("/dev/null").error().message.find("not a regular file"), std::string::npos);
-  EXPECT_NE(MappedFile::open(dir.path() + "/none").error().message.find("No such file"), std::string::npos);
+  EXPECT_NE(MappedFile::open(dir.path()).error().message.find("not a regular file"),
+            std::string::npos);
+  EXPECT_NE(MappedFile::open("/dev/null").error().message.find("not a regular file"),
+            std::string::npos);
+  EXPECT_NE(MappedFile::open(dir.path() + "/none").error().message.find("No such file"),
+            std::string::npos);
 }
 
 TEST(MappedFile, AdviceIsClippedToTheFile) {

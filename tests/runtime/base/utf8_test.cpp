@@ -28,8 +28,8 @@ TEST(Utf8, EveryTwoBytePairAgreesWithTheDefinition) {
 }
 
 TEST(Utf8, RefusesOverlongSurrogatesAndTooLarge) {
-  for (const char* text : {"\xc0\xaf", "\xe0\x80\xaf", "\xf0\x80\x80\xaf", "\xed\xa0\x80", "\xf4\x90\x80\x80",
-                           "\xf5\x80\x80\x80", "\x80", "\xe4\xbd"}) {
+  for (const char* text : {"\xc0\xaf", "\xe0\x80\xaf", "\xf0\x80\x80\xaf", "\xed\xa0\x80",
+                           "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\x80", "\xe4\xbd"}) {
     EXPECT_FALSE(utf8_is_valid(text));
   }
   EXPECT_TRUE(utf8_is_valid("\xed\x9f\xbf\xee\x80\x80\xf4\x8f\xbf\xbf"));
@@ -45,14 +45,19 @@ TEST(Utf8, SaysWhereAndWhetherMoreCouldHelp) {
 // The example of the Unicode standard, section 3.9, and what Python's errors="replace" gives.
 TEST(Utf8, ReplacesMaximalParts) {
   const std::string r(kReplacementUtf8);
-  EXPECT_EQ(utf8_replace_invalid("a\xf1\x80\x80\xe1\x80\xc2" "b\x80" "c\x80\xbf" "d"),
+  EXPECT_EQ(utf8_replace_invalid("a\xf1\x80\x80\xe1\x80\xc2"
+                                 "b\x80"
+                                 "c\x80\xbf"
+                                 "d"),
             "a" + r + r + r + "b" + r + "c" + r + r + "d");
   EXPECT_EQ(utf8_replace_invalid("\xed\xa0\x80"), r + r + r);
   EXPECT_EQ(utf8_replace_invalid("x\xf0\x9f\x98"), "x" + r);
   EXPECT_EQ(utf8_replace_invalid("ok \xe4\xbd\xa0"), "ok \xe4\xbd\xa0");
 }
 
-TEST(Utf8, CountsCodePoints) { EXPECT_EQ(utf8_length("a\xc3\xa9\xf0\x9f\x98\x80"), 3u); }
+TEST(Utf8, CountsCodePoints) {
+  EXPECT_EQ(utf8_length("a\xc3\xa9\xf0\x9f\x98\x80"), 3u);
+}
 
 }  // namespace
 }  // namespace splitd

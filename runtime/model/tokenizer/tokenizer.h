@@ -1,0 +1,74 @@
+// Owns: text ↔ token ids, exactly as the model's tokenizer.json (or GGUF metadata) says. Encoding
+// is near-linear in the text whatever it holds; bytes that are not UTF-8 are read as U+FFFD.
+// A Tokenizer is immutable: const methods are thread-safe and keep no state between calls.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "runtime/base/result.h"
+#include "runtime/model/marked_text.h"
+
+namespace splitd {
+
+struct EncodeOptions {
+  bool add_special = true;             // what the post-processor adds (BOS and the like)
+  bool all_literal = false;            // text that spells a special token is plain text, everywhere
+  std::span<const ByteRange> literal;  // …or in these ranges of the text (marked_text.h)
+};
+
+class Tokenizer {
+ public:
+  // The content of a tokenizer.json.
+  static Result<Tokenizer> from_json(std::string text);
+  // A model directory that holds tokenizer.json, a tokenizer.json itself, or a .gguf file.
+  static Result<Tokenizer> open(const std::string& path);
+
+  Tokenizer(Tokenizer&&) noexcept;
+  Tokenizer& operator=(Tokenizer&&) noexcept;
+  ~Tokenizer();
+
+  [[nodiscard]] Result<std::vector<uint32_t>> encode(std::string_view text,
+                                                     const EncodeOptions& options = {}) const;
+  // As the reference decodes: bytes that do not form UTF-8 become U+FFFD. An id outside the
+  // vocabulary is an error.
+  [[nodiscard]] Result<std::string> decode(std::span<const uint32_t> ids,
+                                           bool keep_special = true) const;
+
+  uint32_t n_vocab() const;  // one more than the largest id
+  std::optional<uint32_t> id_of(std::string_view token) const;
+  std::optional<std::string_view> token_of(uint32_t id) const;  // as the file spells it
+  bool is_special(uint32_t id) const;
+
+  struct Impl;
+  const Impl& impl() const { return *impl_; }
+
+ private:
+  friend class StreamDecoder;
+  explicit Tokenizer(std::unique_ptr<const Impl> impl);
+  std::unique_ptr<const Impl> impl_;
+};
+
+// Text as it becomes known, one id at a time: an incomplete character is held back until it is
+// whole. The pieces joined equal decode() of all ids wherever that is valid text. The tokenizer
+// must outlive it.
+class StreamDecoder {
+ public:
+  explicit StreamDecoder(const Tokenizer& tokenizer, bool keep_special = true);
+  [[nodiscard]] Result<std::string> push(uint32_t id);  // may be empty
+  [[nodiscard]] std::string finish();                   // what was held back, replaced if invalid
+
+ private:
+  const Tokenizer* tokenizer_;
+  bool keep_special_;
+  std::vector<uint32_t> pending_;
+  size_t shown_bytes_ = 0;
+  bool at_start_ = true;
+};
+
+}  // namespace splitd
