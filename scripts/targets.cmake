@@ -52,6 +52,8 @@ function(splitd_test name)
   add_test(NAME ${name} COMMAND ${name} --gtest_brief=1)
 endfunction()
 
+add_custom_target(fuzz_targets)
+
 # splitd_fuzz(safetensors LINK splitd_formats): tests/fuzz/safetensors_fuzz.cpp. With SPLITD_FUZZ a
 # libFuzzer binary fuzz_<name>; otherwise a test that replays tests/fuzz/corpus/<name>/.
 function(splitd_fuzz name)
@@ -66,4 +68,5 @@ function(splitd_fuzz name)
     add_test(NAME fuzz_corpus_${name} COMMAND fuzz_${name} ${corpus})
   endif()
   target_link_libraries(fuzz_${name} PRIVATE splitd_flags ${ARG_LINK})
+  add_dependencies(fuzz_targets fuzz_${name})
 endfunction()

@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Every header compiles on its own, and says #pragma once.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+check_one() {
+  grep -q '^#pragma once' "$1" || { echo "$1: no #pragma once"; return 1; }
+  echo "#include \"$1\"" | g++ -std=c++20 -I. -DSPLITD_NET=1 -fsyntax-only -Wall -Wextra -x c++ - \
+    || { echo "$1: does not compile on its own"; return 1; }
+}
+export -f check_one
+git ls-files '*.h' | grep -v '^kernels/cuda/' | xargs -P "$(nproc)" -I{} bash -c 'check_one "$@"' _ {}
+echo "headers: ok"

