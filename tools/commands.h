@@ -1,0 +1,24 @@
+// Owns: the list of commands, in the order that `splitd help` shows.
+#pragma once
+
+#include <vector>
+
+#include "tools/command.h"
+
+namespace splitd::cli {
+
+Command inspect_command();
+Command convert_command();
+Command tokenize_command();
+Command detokenize_command();
+Command template_command();
+Command doctor_command();
+Command completion_command();
+Command help_command();
+#ifdef SPLITD_NET
+Command pull_command();
+#endif
+
+[[nodiscard]] std::vector<Command> all_commands();
+
+}  // namespace splitd::cli
