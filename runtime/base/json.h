@@ -1,6 +1,6 @@
 // Owns: reading and writing JSON. Reading is strict RFC 8259 over untrusted text: UTF-8 checked,
 // depth and size capped, duplicate keys refused, nothing after the value. Numbers keep their text,
-// so 2^64 and -0 are what the file says. A document costs at most 16 bytes per byte of text.
+// so 2^64 and -0 are what the file says. A document costs at most about 8 bytes per byte of text.
 // A Json is a view: it lives as long as its JsonDoc (moving the doc is fine). Const is thread-safe.
 #pragma once
 

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cstring>
 #include <limits>
-#include <unordered_set>
 
 #include "runtime/base/json.h"
 #include "runtime/base/utf8.h"
@@ -262,6 +261,19 @@ Status Parser::close() {
   return top.is_object ? check_unique(top.node) : Status();
 }
 
+uint64_t hash_key(std::string_view key) {
+  uint64_t hash = key.size();
+  while (!key.empty()) {
+    uint64_t word = 0;
+    const size_t taken = std::min<size_t>(key.size(), 8);
+    std::memcpy(&word, key.data(), taken);
+    hash = (hash ^ word) * 0x9e3779b97f4a7c15u;
+    hash ^= hash >> 32;
+    key.remove_prefix(taken);
+  }
+  return hash;
+}
+
 Status Parser::check_unique(uint32_t object) {
   const uint32_t count = storage_.nodes[object].length;
   if (count < 2) return {};
@@ -280,9 +292,23 @@ Status Parser::check_unique(uint32_t object) {
     }
     return {};
   }
-  std::unordered_set<std::string_view> seen(count);
-  for (const Json::Member member : view.members()) {
-    if (!seen.insert(member.key).second) return refuse(member.key);
+  // Sorted by hash, so that keys made to collide cost a string comparison and never a quadratic
+  // run.
+  struct Hashed {
+    uint64_t hash;
+    std::string_view key;
+  };
+  std::vector<Hashed> keys;
+  keys.reserve(count);
+  for (const Json::Member member : view.members())
+    keys.push_back({hash_key(member.key), member.key});
+  std::sort(keys.begin(), keys.end(), [](const Hashed& a, const Hashed& b) {
+    return a.hash != b.hash ? a.hash < b.hash : a.key < b.key;
+  });
+  for (size_t i = 1; i < keys.size(); ++i) {
+    if (keys[i - 1].hash == keys[i].hash && keys[i - 1].key == keys[i].key) {
+      return refuse(keys[i].key);
+    }
   }
   return {};
 }
@@ -305,6 +331,13 @@ Status Parser::after_value() {
   return {};
 }
 
+// No less than the values and keys in `text`: one before each of these, and no two share a byte.
+size_t most_values(std::string_view text) {
+  size_t count = 1;
+  for (const char c : text) count += (c == ',') + (c == ':') + (c == '[') + (c == '{');
+  return std::min(count, text.size() / 2 + 1);
+}
+
 Status Parser::run() {
   constexpr size_t kMostBytes = std::numeric_limits<uint32_t>::max() / 2;  // offsets are 32 bits
   if (text_.size() > std::min(limits_.max_bytes, kMostBytes)) {
@@ -313,6 +346,7 @@ Status Parser::run() {
   }
   const size_t valid = utf8_valid_prefix(text_);
   if (valid != text_.size()) return error_at(valid, "not UTF-8");
+  storage_.nodes.reserve(most_values(text_));
   do {
     const size_t depth = stack_.size();
     SPLITD_TRY(value());
