@@ -113,6 +113,8 @@ class Json::Range {
 struct JsonLimits {
   size_t max_bytes = size_t{64} << 20;
   uint32_t max_depth = 128;
+  // Values and keys, 16 bytes of memory each. A caller whose documents are never dense says so.
+  size_t max_nodes = SIZE_MAX;
 };
 
 class JsonDoc {

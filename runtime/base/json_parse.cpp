@@ -346,10 +346,13 @@ Status Parser::run() {
   }
   const size_t valid = utf8_valid_prefix(text_);
   if (valid != text_.size()) return error_at(valid, "not UTF-8");
-  storage_.nodes.reserve(most_values(text_));
+  storage_.nodes.reserve(std::min(most_values(text_), limits_.max_nodes) + 4);
   do {
     const size_t depth = stack_.size();
     SPLITD_TRY(value());
+    if (storage_.nodes.size() > limits_.max_nodes) {
+      return error("more than " + std::to_string(limits_.max_nodes) + " values and keys");
+    }
     const bool opened = stack_.size() > depth;
     if (opened) continue;
     if (!stack_.empty()) ++storage_.nodes[stack_.back().node].length;

@@ -1,4 +1,4 @@
-// mmap, madvise and mincore behind MappedFile.
+// mmap, madvise, mincore and smaps behind MappedFile.
 #include "runtime/base/mapped_file.h"
 
 #include <fcntl.h>
@@ -8,17 +8,22 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <cstring>
 #include <utility>
 #include <vector>
 
-#include "runtime/base/files.h"
+#include "runtime/base/checked.h"
 
 namespace splitd {
 
 Result<MappedFile> MappedFile::open(const std::string& path) {
   const FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (!file.valid()) return system_error("cannot open " + path);
+  return map(file, path);
+}
+
+Result<MappedFile> MappedFile::map(const FileDescriptor& file, const std::string& path) {
   struct stat info {};
   if (::fstat(file.get(), &info) != 0) return system_error("cannot stat " + path);
   if (!S_ISREG(info.st_mode)) return failed(path + " is not a regular file");
@@ -86,6 +91,34 @@ uint64_t MappedFile::resident_bytes() const {
         std::count_if(map.begin(), map.end(), [](unsigned char page) { return (page & 1) != 0; }));
   }
   return std::min(pages * page_bytes(), size_);
+}
+
+// One "7f12-7f13 r--s …" line opens an area, "Rss:  12 kB" lies below it. An advised range is an
+// area of its own, so a file can have several.
+std::optional<uint64_t> MappedFile::touched_bytes() const {
+  if (size_ == 0) return 0;
+  const Result<std::string> text = read_file("/proc/self/smaps");
+  if (!text) return std::nullopt;
+  const auto ours = reinterpret_cast<uintptr_t>(data_);
+  uint64_t total = 0;
+  bool inside = false;
+  for (std::string_view rest = *text; !rest.empty();) {
+    const std::string_view line = rest.substr(0, rest.find('\n'));
+    rest.remove_prefix(std::min(line.size() + 1, rest.size()));
+    if (line.starts_with("Rss:")) {
+      const size_t digits = line.find_first_of("0123456789");
+      uint64_t kib = 0;
+      if (digits == std::string_view::npos) return std::nullopt;
+      std::from_chars(line.data() + digits, line.data() + line.size(), kib);
+      if (inside) total += kib * 1024;
+      continue;
+    }
+    uintptr_t begin = 0;
+    const auto [end, error] = std::from_chars(line.data(), line.data() + line.size(), begin, 16);
+    const bool opens_area = error == std::errc() && end != line.data() + line.size() && *end == '-';
+    if (opens_area) inside = range_fits(begin - ours, 1, size_);
+  }
+  return std::min(total, size_);
 }
 
 }  // namespace splitd

@@ -6,10 +6,12 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 
+#include "runtime/base/files.h"
 #include "runtime/base/result.h"
 
 namespace splitd {
@@ -18,6 +20,8 @@ class MappedFile {
  public:
   // Refuses what is not a regular file, naming the path and the reason.
   static Result<MappedFile> open(const std::string& path);
+  // The same for a file that is open already, named `path` in messages. The map outlives it.
+  static Result<MappedFile> map(const FileDescriptor& file, const std::string& path);
 
   MappedFile(MappedFile&& other) noexcept;
   MappedFile& operator=(MappedFile&& other) noexcept;
@@ -39,8 +43,13 @@ class MappedFile {
   // A hint: failure changes nothing but speed, so it is not reported. The range is clipped.
   void advise(uint64_t begin, uint64_t length, Advice advice) const;
 
-  // Bytes of the file that lie in memory now (mincore).
+  // Bytes of the file that lie in memory now (mincore), whoever read them. To users who neither own
+  // the file nor may write it Linux says that all of it does.
   uint64_t resident_bytes() const;
+  // Bytes of the file in this process's page table (the Rss of /proc/self/smaps): what it touched
+  // through the map, and what the kernel mapped around each touch (64 KiB, or a huge page) because
+  // it was in memory already. Nothing where /proc is not there.
+  std::optional<uint64_t> touched_bytes() const;
 
  private:
   MappedFile() = default;

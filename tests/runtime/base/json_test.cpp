@@ -132,6 +132,8 @@ TEST(Json, BoundsDepthAndSize) {
   EXPECT_NE(error_of(nested(129)).find("deeper than 128"), std::string::npos);
   EXPECT_NE(error_of(nested(1000000)).find("deeper"), std::string::npos);
   EXPECT_NE(error_of("[1,2,3]", {.max_bytes = 6}).find("7 bytes; at most 6"), std::string::npos);
+  EXPECT_EQ(error_of("[1,2,3]", {.max_nodes = 4}), "accepted");
+  EXPECT_NE(error_of("[1,2,3]", {.max_nodes = 3}).find("more than 3 values"), std::string::npos);
 }
 
 TEST(Json, EverySpecialByteEndsTheFastScan) {

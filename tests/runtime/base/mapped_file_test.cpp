@@ -1,6 +1,9 @@
 #include "runtime/base/mapped_file.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+
+#include <algorithm>
 
 #include "runtime/base/files.h"
 #include "tests/temp_dir.h"
@@ -48,6 +51,39 @@ TEST(MappedFile, AdviceIsClippedToTheFile) {
   EXPECT_EQ(file->text()[99999], 'x');
   EXPECT_GT(file->resident_bytes(), 0u);
   EXPECT_LE(file->resident_bytes(), 100000u);
+}
+
+TEST(MappedFile, CountsWhatThisProcessTouched) {
+  constexpr size_t kMebi = size_t{1} << 20;
+  const TempDir dir;
+  ASSERT_TRUE(write_file(dir.path() + "/a", std::string(16 * kMebi, 'x')).ok());
+  const Result<MappedFile> file = MappedFile::open(dir.path() + "/a");
+  ASSERT_TRUE(file.ok());
+  ASSERT_TRUE(file->touched_bytes().has_value());
+  EXPECT_EQ(file->touched_bytes(), 0u);  // although it lies in the page cache
+  EXPECT_EQ(file->text()[8 * kMebi], 'x');
+  EXPECT_GT(file->touched_bytes(), 0u);
+  EXPECT_LE(file->touched_bytes(), 4 * kMebi);
+  file->advise(kMebi, kMebi, MappedFile::Advice::random);  // splits the area in three
+  const auto touched =
+      static_cast<size_t>(std::count(file->text().begin(), file->text().end(), 'x'));
+  EXPECT_EQ(touched, 16 * kMebi);
+  EXPECT_EQ(file->touched_bytes(), 16 * kMebi);
+  file->advise(0, 16 * kMebi, MappedFile::Advice::dont_need);
+  EXPECT_EQ(file->touched_bytes(), 0u);
+}
+
+TEST(MappedFile, MapsAnOpenFile) {
+  const TempDir dir;
+  const std::string path = dir.path() + "/a";
+  ASSERT_TRUE(write_file(path, "hello").ok());
+  Result<MappedFile> file = failed("not opened");
+  {
+    const FileDescriptor open(::open(path.c_str(), O_RDONLY));
+    file = MappedFile::map(open, path);
+  }
+  ASSERT_TRUE(file.ok());
+  EXPECT_EQ(file->text(), "hello");
 }
 
 }  // namespace
