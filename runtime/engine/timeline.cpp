@@ -1,0 +1,306 @@
+// The bookkeeping behind timeline.h. Every loop is over pending rows, of which there are at most
+// max_pending, or over the frame.
+#include "runtime/engine/timeline.h"
+
+#include <algorithm>
+#include <numeric>
+#include <string>
+
+namespace splitd {
+
+using Edit = TimelineRequest::Edit;
+
+static std::string row_text(RowId id) {
+  return id == kNoRow ? "none" : std::to_string(id);
+}
+
+Timeline::Timeline(uint32_t n_ctx, uint32_t max_pending)
+    : n_ctx_(n_ctx), max_pending_(max_pending), slot_taken_(n_ctx, 0), free_slots_(max_pending) {
+  committed_.reserve(n_ctx);
+  pending_.reserve(max_pending);
+  marks_.reserve(max_pending);
+  moves_.reserve(max_pending);
+  path_.reserve(max_pending);
+  rows_.reserve(std::max(n_ctx, max_pending));
+  killed_.reserve(n_ctx + max_pending);
+  // Popped from the back: the lowest slot first.
+  std::iota(free_slots_.rbegin(), free_slots_.rend(), n_ctx);
+}
+
+const Timeline::Pending* Timeline::find_pending(RowId id) const {
+  const auto at = std::lower_bound(pending_.begin(), pending_.end(), id,
+                                   [](const Pending& row, RowId value) { return row.id < value; });
+  return at != pending_.end() && at->id == id ? &*at : nullptr;
+}
+
+bool Timeline::is_committed(RowId id) const {
+  return std::binary_search(committed_.begin(), committed_.end(), id);
+}
+
+bool Timeline::is_live(RowId id) const {
+  return find_pending(id) != nullptr || is_committed(id);
+}
+
+// Marks the pending rows below `id`, a pending or the last committed row; returns how many.
+uint32_t Timeline::mark_below(RowId id) {
+  marks_.assign(pending_.size(), 0);
+  uint32_t count = 0;
+  for (size_t i = 0; i < pending_.size(); ++i) {
+    const RowId parent = pending_[i].parent;
+    const Pending* above = parent == id ? nullptr : find_pending(parent);
+    const bool below = parent == id || (above != nullptr && marks_[above - pending_.data()] != 0);
+    marks_[i] = below ? 1 : 0;
+    count += marks_[i];
+  }
+  return count;
+}
+
+Status Timeline::check(const TimelineRequest& request) {
+  SPLITD_TRY(check_edit(request));
+  if (request.append) return check_frame(request);
+  return {};
+}
+
+Status Timeline::check_edit(const TimelineRequest& request) const {
+  if (request.edit == Edit::rewind && request.rewind > n_committed()) {
+    return usage_error("rewind " + std::to_string(request.rewind) + ": only " +
+                       std::to_string(n_committed()) + " rows are committed");
+  }
+  if (request.edit != Edit::keep) return {};
+  if (request.keep == last_committed() || find_pending(request.keep) != nullptr) return {};
+  const std::string what = "keep " + row_text(request.keep) + ": ";
+  if (request.keep >= next_id_) return usage_error(what + "no such row yet");
+  if (is_committed(request.keep)) return usage_error(what + "an earlier committed row");
+  return usage_error(what + "the row is dead");
+}
+
+Status Timeline::check_parents(const Frame& frame) const {
+  if (!frame.parents.empty() && frame.parents.size() != frame.n_row) {
+    return usage_error("parents: " + std::to_string(frame.parents.size()) + " for " +
+                       std::to_string(frame.n_row) + " rows");
+  }
+  for (size_t i = 0; i < frame.parents.size(); ++i) {
+    const int32_t parent = frame.parents[i];
+    if (parent < -1 || parent >= static_cast<int64_t>(i)) {
+      return usage_error("parents[" + std::to_string(i) + "] is " + std::to_string(parent) +
+                         "; -1 or an earlier row of the frame is accepted");
+    }
+    if (frame.commit && parent != static_cast<int32_t>(i) - 1) {
+      return usage_error("parents: only a chain can be committed at once");
+    }
+  }
+  return {};
+}
+
+// What the session looks like once the request's edit is done. Leaves marks_ telling which pending
+// rows then are still pending.
+Timeline::After Timeline::after_edit(const TimelineRequest& request) {
+  if (request.edit == Edit::rewind) {
+    marks_.assign(pending_.size(), 0);
+    return {request.rewind == 0 ? kNoRow : committed_[request.rewind - 1], request.rewind, 0};
+  }
+  if (request.edit == Edit::keep && request.keep != last_committed()) {
+    const uint32_t n_below = mark_below(request.keep);
+    return {request.keep, find_pending(request.keep)->position + 1, n_below};
+  }
+  marks_.assign(pending_.size(), 1);
+  return {last_committed(), n_committed(), n_pending()};
+}
+
+// Where the rows of a frame hang after the edit: their first position, or nothing when the base is
+// dead and the rows will be born dead.
+Result<std::optional<uint32_t>> Timeline::frame_start(const TimelineRequest& request,
+                                                      const After& after) const {
+  const RowId base = request.append->base;
+  const auto start = [](uint32_t position) { return std::optional<uint32_t>(position); };
+  if (base == after.last) return start(after.n_committed);
+  if (base != kNoRow && base >= next_id_) {
+    return usage_error("base " + row_text(base) + ": no such row yet");
+  }
+  bool committed = base == kNoRow;
+  if (const Pending* row = find_pending(base)) {
+    if (marks_[static_cast<size_t>(row - pending_.data())] != 0) return start(row->position + 1);
+    for (RowId id = request.edit == Edit::keep ? request.keep : kNoRow; id != kNoRow;) {
+      const Pending* above = find_pending(id);
+      if (above == nullptr) break;
+      committed = committed || id == base;
+      id = above->parent;
+    }
+  } else if (base != kNoRow) {
+    const auto at = std::lower_bound(committed_.begin(), committed_.end(), base);
+    committed =
+        at != committed_.end() && *at == base && at - committed_.begin() < after.n_committed;
+  }
+  if (committed) {
+    return usage_error("base " + row_text(base) + ": earlier than the last committed row " +
+                       row_text(after.last) + "; rewind first");
+  }
+  return std::optional<uint32_t>();
+}
+
+// Rows on the longest path of the frame.
+uint32_t Timeline::frame_depth(const Frame& frame) {
+  if (frame.parents.empty()) return frame.n_row;
+  uint32_t deepest = 0;
+  path_.assign(frame.parents.size(), 0);
+  for (size_t i = 0; i < frame.parents.size(); ++i) {
+    const int32_t parent = frame.parents[i];
+    path_[i] = parent < 0 ? 1 : path_[static_cast<size_t>(parent)] + 1;
+    deepest = std::max(deepest, path_[i]);
+  }
+  return deepest;
+}
+
+Status Timeline::check_frame(const TimelineRequest& request) {
+  const Frame& frame = *request.append;
+  if (frame.first != next_id_) {
+    return usage_error("first is " + row_text(frame.first) + "; the next row is " +
+                       row_text(next_id_));
+  }
+  const uint32_t most = frame.commit ? n_ctx_ : max_pending_;
+  if (frame.n_row == 0 || frame.n_row > most) {
+    return usage_error("a frame of " + std::to_string(frame.n_row) + " rows; 1 to " +
+                       std::to_string(most) + " are accepted");
+  }
+  if (frame.n_row >= kNoRow - next_id_) return usage_error("the session has used up its row ids");
+  SPLITD_TRY(check_parents(frame));
+  const After after = after_edit(request);
+  SPLITD_ASSIGN(const std::optional<uint32_t> start, frame_start(request, after));
+  if (!start) return {};
+  if (frame.commit && frame.base != after.last) {
+    return usage_error("commit: the base is " + row_text(frame.base) +
+                       "; the last committed row is " + row_text(after.last));
+  }
+  const uint32_t depth = frame_depth(frame);
+  if (depth > n_ctx_ - *start) {
+    return usage_error("the frame needs " + std::to_string(uint64_t{*start} + depth) +
+                       " positions; the session has " + std::to_string(n_ctx_));
+  }
+  if (!frame.commit && frame.n_row > max_pending_ - after.n_pending) {
+    return usage_error(std::to_string(after.n_pending) + " pending rows and " +
+                       std::to_string(frame.n_row) + " new ones; the session has room for " +
+                       std::to_string(max_pending_));
+  }
+  return {};
+}
+
+void Timeline::free_slot(const Pending& row) {
+  if (row.slot < n_ctx_) {
+    slot_taken_[row.slot] = 0;
+  } else {
+    free_slots_.push_back(row.slot);
+  }
+}
+
+// Drops the pending rows whose mark is 0.
+void Timeline::kill_unmarked() {
+  size_t kept = 0;
+  for (size_t i = 0; i < pending_.size(); ++i) {
+    if (marks_[i] != 0) {
+      pending_[kept++] = pending_[i];
+    } else {
+      killed_.push_back(pending_[i].id);
+      free_slot(pending_[i]);
+    }
+  }
+  pending_.resize(kept);
+}
+
+// The path to `id` becomes committed, rows neither on it nor below it die.
+void Timeline::commit_path(RowId id) {
+  if (id == last_committed()) return;
+  mark_below(id);
+  path_.clear();
+  for (const Pending* row = find_pending(id); row != nullptr; row = find_pending(row->parent)) {
+    path_.push_back(static_cast<uint32_t>(row - pending_.data()));
+    marks_[path_.back()] = 2;
+  }
+  // First the dead give up their slots, then the path moves into its positions' own.
+  for (size_t i = 0; i < pending_.size(); ++i) {
+    if (marks_[i] == 0) {
+      killed_.push_back(pending_[i].id);
+      free_slot(pending_[i]);
+    }
+  }
+  for (size_t i = path_.size(); i-- > 0;) {
+    const Pending& row = pending_[path_[i]];
+    if (row.slot != row.position) moves_.push_back({row.slot, row.position});
+    free_slot(row);
+    committed_.push_back(row.id);
+  }
+  size_t kept = 0;
+  for (size_t i = 0; i < pending_.size(); ++i) {
+    if (marks_[i] == 1) pending_[kept++] = pending_[i];
+  }
+  pending_.resize(kept);
+}
+
+void Timeline::cut(uint32_t n_row) {
+  marks_.assign(pending_.size(), 0);
+  kill_unmarked();
+  killed_.insert(killed_.end(), committed_.begin() + n_row, committed_.end());
+  committed_.resize(n_row);
+}
+
+uint32_t Timeline::take_slot(uint32_t position) {
+  if (slot_taken_[position] == 0) {
+    slot_taken_[position] = 1;
+    return position;
+  }
+  const uint32_t slot = free_slots_.back();
+  free_slots_.pop_back();
+  return slot;
+}
+
+void Timeline::append(const Frame& frame) {
+  next_id_ += frame.n_row;
+  const Pending* base = frame.base == last_committed() ? nullptr : find_pending(frame.base);
+  const bool born_dead = frame.base != last_committed() && base == nullptr;
+  const uint32_t start = base != nullptr ? base->position + 1 : n_committed();
+  for (uint32_t i = 0; i < frame.n_row; ++i) {
+    const int32_t parent = frame.parents.empty() ? static_cast<int32_t>(i) - 1 : frame.parents[i];
+    RowPlace row{
+        .id = frame.first + i, .parent = frame.base, .position = start, .born_dead = born_dead};
+    if (parent >= 0) {
+      const RowPlace& above = rows_[static_cast<size_t>(parent)];
+      row.parent = above.id;
+      row.position = above.position + 1;
+    }
+    if (frame.commit && !born_dead) {
+      row.slot = row.position;
+      committed_.push_back(row.id);
+    } else if (!born_dead) {
+      row.slot = take_slot(row.position);
+      pending_.push_back({row.id, row.parent, row.position, row.slot});
+    }
+    rows_.push_back(row);
+  }
+}
+
+Timeline::Applied Timeline::apply(const TimelineRequest& request) {
+  moves_.clear();
+  rows_.clear();
+  killed_.clear();
+  if (request.edit == Edit::keep) commit_path(request.keep);
+  if (request.edit == Edit::rewind) cut(request.rewind);
+  if (request.append) {
+    // Rows that hung from the last committed row hang from an earlier one after a commit: they die.
+    if (request.append->commit && request.append->base == last_committed()) {
+      marks_.assign(pending_.size(), 0);
+      kill_unmarked();
+    }
+    append(*request.append);
+  }
+  return {moves_, rows_, killed_};
+}
+
+uint32_t Timeline::pending_path(RowId id, std::span<uint32_t> slots) const {
+  const Pending* row = find_pending(id);
+  const uint32_t count = row->position - n_committed() + 1;
+  for (uint32_t at = count; row != nullptr; row = find_pending(row->parent)) {
+    slots[--at] = row->slot;
+  }
+  return count;
+}
+
+}  // namespace splitd

@@ -1,0 +1,268 @@
+// The timeline against a naive model that keeps every row for ever and looks everything up by
+// walking. Slots are checked by what they would hold: each new row writes its id, moves copy.
+#include "runtime/engine/timeline.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <map>
+#include <random>
+#include <set>
+
+namespace splitd {
+namespace {
+
+using Edit = TimelineRequest::Edit;
+
+TimelineRequest append(RowId first, RowId base, uint32_t n, bool commit = false) {
+  TimelineRequest request;
+  request.append = Frame{.first = first, .base = base, .n_row = n, .commit = commit};
+  return request;
+}
+
+std::string refusal(Timeline& timeline, const TimelineRequest& request) {
+  const Status status = timeline.check(request);
+  return status.ok() ? "accepted" : status.error().message;
+}
+
+void do_it(Timeline& timeline, const TimelineRequest& request) {
+  ASSERT_EQ(refusal(timeline, request), "accepted");
+  timeline.apply(request);
+}
+
+TEST(Timeline, PlainDecodingNeverMovesARow) {
+  Timeline timeline(64, 4);
+  do_it(timeline, append(0, kNoRow, 10, true));
+  for (RowId id = 10; id < 40; ++id) {
+    TimelineRequest request = append(id, id - 1, 1);
+    request.edit = Edit::keep;
+    request.keep = id - 1;
+    ASSERT_EQ(refusal(timeline, request), "accepted");
+    const Timeline::Applied applied = timeline.apply(request);
+    EXPECT_TRUE(applied.moves.empty());
+    ASSERT_EQ(applied.rows.size(), 1u);
+    EXPECT_EQ(applied.rows[0].slot, id);
+    EXPECT_EQ(applied.rows[0].position, id);
+  }
+  EXPECT_EQ(timeline.n_committed(), 39u);
+}
+
+TEST(Timeline, KeepingASideBranchMovesItIntoPlace) {
+  Timeline timeline(16, 8);
+  do_it(timeline, append(0, kNoRow, 3, true));
+  const int32_t parents[] = {-1, -1, 0, 1};
+  TimelineRequest tree = append(3, 2, 4);
+  tree.append->parents = parents;
+  do_it(timeline, tree);
+  TimelineRequest keep;
+  keep.edit = Edit::keep;
+  keep.keep = 6;
+  ASSERT_EQ(refusal(timeline, keep), "accepted");
+  const Timeline::Applied applied = timeline.apply(keep);
+  ASSERT_EQ(applied.moves.size(), 2u);
+  EXPECT_EQ(applied.moves[0].to, 3u);
+  EXPECT_EQ(applied.moves[1].to, 4u);
+  EXPECT_EQ(std::vector<RowId>(applied.killed.begin(), applied.killed.end()),
+            (std::vector<RowId>{3, 5}));
+  EXPECT_EQ(timeline.last_committed(), 6u);
+}
+
+TEST(Timeline, RefusesWithTheValueAndWhatWouldDo) {
+  Timeline timeline(8, 4);
+  do_it(timeline, append(0, kNoRow, 3, true));
+  do_it(timeline, append(3, 2, 2));
+  EXPECT_EQ(refusal(timeline, append(7, 4, 1)), "first is 7; the next row is 5");
+  EXPECT_EQ(refusal(timeline, append(5, 9, 1)), "base 9: no such row yet");
+  EXPECT_EQ(refusal(timeline, append(5, 1, 1)),
+            "base 1: earlier than the last committed row 2; rewind first");
+  EXPECT_EQ(refusal(timeline, append(5, kNoRow, 1)),
+            "base none: earlier than the last committed row 2; rewind first");
+  EXPECT_EQ(refusal(timeline, append(5, 4, 0)), "a frame of 0 rows; 1 to 4 are accepted");
+  EXPECT_EQ(refusal(timeline, append(5, 4, 3)),
+            "2 pending rows and 3 new ones; the session has room for 4");
+  EXPECT_EQ(refusal(timeline, append(5, 2, 6, true)),
+            "the frame needs 9 positions; the session has 8");
+  EXPECT_EQ(refusal(timeline, append(5, 4, 1, true)),
+            "commit: the base is 4; the last committed row is 2");
+  TimelineRequest edit;
+  edit.edit = Edit::rewind;
+  edit.rewind = 4;
+  EXPECT_EQ(refusal(timeline, edit), "rewind 4: only 3 rows are committed");
+  edit.edit = Edit::keep;
+  edit.keep = 1;
+  EXPECT_EQ(refusal(timeline, edit), "keep 1: an earlier committed row");
+  edit.keep = 5;
+  EXPECT_EQ(refusal(timeline, edit), "keep 5: no such row yet");
+  TimelineRequest bad = append(5, 4, 2);
+  const int32_t parents[] = {-1, 1};
+  bad.append->parents = parents;
+  EXPECT_EQ(refusal(timeline, bad),
+            "parents[1] is 1; -1 or an earlier row of the frame is accepted");
+  // Nothing of it changed anything.
+  do_it(timeline, append(5, 4, 1));
+}
+
+TEST(Timeline, RowsUnderADeadBaseAreBornDead) {
+  Timeline timeline(16, 4);
+  do_it(timeline, append(0, kNoRow, 2, true));
+  do_it(timeline, append(2, 1, 2));
+  TimelineRequest rewind = append(4, 3, 3);
+  rewind.edit = Edit::rewind;
+  rewind.rewind = 1;
+  ASSERT_EQ(refusal(timeline, rewind), "accepted");
+  const Timeline::Applied applied = timeline.apply(rewind);
+  EXPECT_EQ(applied.killed.size(), 3u);
+  for (const RowPlace& row : applied.rows) EXPECT_TRUE(row.born_dead);
+  EXPECT_EQ(timeline.n_pending(), 0u);
+  EXPECT_EQ(timeline.next_id(), 7u);
+  TimelineRequest keep;
+  keep.edit = Edit::keep;
+  keep.keep = 5;
+  EXPECT_EQ(refusal(timeline, keep), "keep 5: the row is dead");
+}
+
+// ---------------------------------------------------------------------------------------------
+
+struct NaiveRow {
+  RowId parent;
+  uint32_t position;
+  char state;  // 'c'ommitted, 'p'ending, 'd'ead
+};
+
+class Naive {
+ public:
+  std::vector<NaiveRow> rows;
+  std::vector<RowId> committed;
+
+  bool below(RowId id, RowId ancestor) const {
+    while (id != kNoRow && id != ancestor) id = rows[id].parent;
+    return id == ancestor;
+  }
+  void keep(RowId id) {
+    if (!committed.empty() && id == committed.back()) return;
+    if (id == kNoRow) return;
+    for (RowId r = 0; r < rows.size(); ++r) {
+      if (rows[r].state != 'p') continue;
+      if (below(id, r))
+        rows[r].state = 'c';
+      else if (!below(r, id))
+        rows[r].state = 'd';
+    }
+    committed.clear();
+    for (RowId r = id; r != kNoRow; r = rows[r].parent) committed.insert(committed.begin(), r);
+  }
+  void rewind(uint32_t n) {
+    for (NaiveRow& row : rows) {
+      if (row.state == 'p' || (row.state == 'c' && row.position >= n)) row.state = 'd';
+    }
+    committed.resize(n);
+  }
+  void append(const Frame& frame) {
+    const RowId last = committed.empty() ? kNoRow : committed.back();
+    const bool dead = frame.base != last && (frame.base == kNoRow || rows[frame.base].state == 'd');
+    if (frame.commit && !dead) {
+      for (NaiveRow& row : rows) row.state = row.state == 'p' ? 'd' : row.state;
+    }
+    for (uint32_t i = 0; i < frame.n_row; ++i) {
+      const int32_t p = frame.parents.empty() ? static_cast<int32_t>(i) - 1 : frame.parents[i];
+      const RowId parent = p < 0 ? frame.base : frame.first + static_cast<RowId>(p);
+      const uint32_t position = parent == kNoRow ? 0 : rows[parent].position + 1;
+      rows.push_back({parent, position, dead ? 'd' : frame.commit ? 'c' : 'p'});
+      if (frame.commit && !dead) committed.push_back(static_cast<RowId>(rows.size() - 1));
+    }
+  }
+  std::vector<RowId> path(RowId id) const {
+    std::vector<RowId> out;
+    for (; id != kNoRow; id = rows[id].parent) out.insert(out.begin(), id);
+    return out;
+  }
+};
+
+class RandomTimeline : public testing::TestWithParam<uint32_t> {};
+
+TEST_P(RandomTimeline, AgreesWithTheNaiveModel) {
+  constexpr uint32_t kCtx = 40, kPending = 12;
+  std::mt19937 random(GetParam());
+  const auto below = [&](uint32_t n) { return n == 0 ? 0u : static_cast<uint32_t>(random() % n); };
+  Timeline timeline(kCtx, kPending);
+  Naive naive;
+  std::vector<RowId> content(timeline.n_slot(), kNoRow);
+  size_t accepted = 0, refused = 0, born_dead = 0, moved = 0;
+  for (int step = 0; step < 3000; ++step) {
+    TimelineRequest request;
+    const auto any_row = [&] { return below(8) == 0 ? kNoRow : below(timeline.next_id() + 1); };
+    const auto recent = [&] {
+      const uint32_t n = timeline.next_id();
+      return below(4) == 0 ? any_row() : n - 1 - below(std::min(n, 10u));
+    };
+    const uint32_t kind = below(10);
+    if (kind < 4) {
+      request.edit = Edit::keep;
+      request.keep = recent();
+    } else if (kind == 4) {
+      request.edit = Edit::rewind;
+      request.rewind = below(timeline.n_committed() + 2);
+    }
+    std::vector<int32_t> parents;
+    if (kind != 5) {
+      Frame frame{.first = timeline.next_id() + (below(40) == 0 ? 1 : 0),
+                  .base = recent(),
+                  .n_row = below(6),
+                  .commit = below(5) == 0};
+      if (below(2) == 0)
+        frame.base = request.edit == Edit::keep ? request.keep : timeline.last_committed();
+      if (below(2) == 0 && frame.n_row > 0) {
+        for (uint32_t i = 0; i < frame.n_row; ++i) {
+          parents.push_back(static_cast<int32_t>(below(i + 1)) - 1 + (below(60) == 0 ? 1 : 0));
+        }
+        frame.parents = parents;
+      }
+      request.append = frame;
+    }
+    if (!timeline.check(request).ok()) {
+      ++refused;
+      continue;
+    }
+    ++accepted;
+    const Timeline::Applied applied = timeline.apply(request);
+    if (request.edit == Edit::keep) naive.keep(request.keep);
+    if (request.edit == Edit::rewind) naive.rewind(request.rewind);
+    if (request.append) naive.append(*request.append);
+    for (const SlotMove& move : applied.moves) content[move.to] = content[move.from];
+    moved += applied.moves.size();
+    for (const RowPlace& row : applied.rows) {
+      ASSERT_EQ(row.born_dead, naive.rows[row.id].state == 'd');
+      const uint32_t position = naive.rows[row.id].position;
+      ASSERT_EQ(row.born_dead ? position : row.position, position);
+      ASSERT_EQ(row.parent, naive.rows[row.id].parent);
+      born_dead += row.born_dead ? 1 : 0;
+      if (!row.born_dead) content[row.slot] = row.id;
+    }
+    ASSERT_EQ(timeline.next_id(), naive.rows.size());
+    ASSERT_EQ(timeline.n_committed(), naive.committed.size());
+    uint32_t pending = 0;
+    for (uint32_t i = 0; i < naive.committed.size(); ++i) ASSERT_EQ(content[i], naive.committed[i]);
+    for (RowId id = 0; id < naive.rows.size(); ++id) {
+      ASSERT_EQ(timeline.is_live(id), naive.rows[id].state != 'd');
+      if (naive.rows[id].state != 'p') continue;
+      ++pending;
+      uint32_t slots[kPending];
+      const uint32_t n = timeline.pending_path(id, slots);
+      const std::vector<RowId> path = naive.path(id);
+      ASSERT_EQ(naive.committed.size() + n, path.size());
+      for (uint32_t i = 0; i < n; ++i)
+        ASSERT_EQ(content[slots[i]], path[naive.committed.size() + i]);
+    }
+    ASSERT_EQ(timeline.n_pending(), pending);
+  }
+  // The run has to have met the hard cases, else it shows nothing.
+  EXPECT_GT(accepted, 500u);
+  EXPECT_GT(refused, 200u);
+  EXPECT_GT(born_dead, 20u);
+  EXPECT_GT(moved, 20u);
+}
+
+INSTANTIATE_TEST_SUITE_P(Seeds, RandomTimeline, testing::Range(1u, 9u));
+
+}  // namespace
+}  // namespace splitd
