@@ -6,9 +6,11 @@
 
 #include <chrono>
 #include <cstdint>
+#include <memory>
+#include <mutex>
+#include <set>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "runtime/base/log.h"
@@ -21,6 +23,7 @@
 namespace splitd::cli {
 
 class Context;
+class ProgressBar;
 
 struct Command {
   std::string_view name;
@@ -42,6 +45,7 @@ struct Streams {
 class Context {
  public:
   Context(const Command& command, Arguments arguments, Streams streams);
+  ~Context();
 
   // Values by name. Asking for a name that the command's table lacks, or as another kind, is a bug
   // and aborts. Without a value and without a fallback: false, 0, "", {}.
@@ -54,7 +58,7 @@ class Context {
   const std::string& text(std::string_view name) const;  // text, choice, file, directory
   const std::vector<std::string>& texts(std::string_view name) const;  // repeatable ones
   const std::vector<int64_t>& integers(std::string_view name) const;
-  std::pair<uint64_t, uint64_t> range(std::string_view name) const;
+  Range range(std::string_view name) const;
 
   const std::string& argument(std::string_view name) const;  // a positional: argument("MODEL")
   const std::vector<std::string>& rest(std::string_view name) const;  // one that repeats
@@ -69,11 +73,13 @@ class Context {
 
   bool quiet() const { return flag("quiet"); }
   // Warnings always, info unless --quiet, debug with --verbose; on stderr, a line each.
+  // Thread-safe; it must not outlive the Context.
   Log log();
   // A bar on stderr where that is a terminal and --quiet is not given, else nothing is drawn;
   // either way it answers false once the user interrupts. One at a time; it must not outlive the
   // Context.
   ProgressFn progress();
+  void end_progress();  // wipes the bar; done for you when the command ends
   // From the first call on (progress() is one), an interrupt sets this and the command has to end,
   // returning interrupted_error(); a second interrupt kills. Before it, an interrupt kills at once.
   bool cancelled() const;
@@ -84,6 +90,9 @@ class Context {
   Streams streams_;
   Output out_;
   Output err_;
+  std::set<std::string_view> given_;
+  std::mutex err_mutex_;              // guards bar_ while log lines are written
+  std::unique_ptr<ProgressBar> bar_;  // made by the first progress() on a terminal
 };
 
 [[nodiscard]] inline Error interrupted_error() {

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <limits>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -49,9 +50,15 @@ struct Positional {
   std::string_view name;  // "MODEL"
   std::string_view help = {};
   Completes completes = Completes::nothing;
+  std::string_view choices = {};  // "bash|zsh": nothing else is accepted
   bool optional = false;
   bool repeats = false;  // the last one only: takes all that is left
 };
+
+// "a|b" → {"a", "b"}.
+[[nodiscard]] std::vector<std::string_view> split_choices(std::string_view choices);
+// "one of a, b"
+[[nodiscard]] std::string one_of(std::string_view choices);
 
 struct Example {
   std::string_view line;       // "splitd inspect model.gguf --json": a test parses it

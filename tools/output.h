@@ -26,6 +26,8 @@ class Output {
   int fd() const { return fd_; }
 
  private:
+  void put(std::string_view text);
+
   int fd_;
   std::string name_;
   std::string buffer_;
