@@ -17,7 +17,9 @@ namespace splitd {
 
 class TensorFiles {
  public:
-  // A directory with model.safetensors or model.safetensors.index.json, or one .safetensors file.
+  // A directory with model.safetensors or (only without it, as transformers does)
+  // model.safetensors.index.json, or one .safetensors file. Every tensor of an index must lie in
+  // the shard it names; tensors of a shard that the index forgets belong to the model.
   static Result<TensorFiles> open_safetensors(const std::string& path);
   // For readers of other formats: files already mapped and their tensors, checked to fit.
   static Result<TensorFiles> from_parts(std::vector<MappedFile> files,
@@ -30,7 +32,10 @@ class TensorFiles {
   const TensorInfo* find(std::string_view name) const;  // nullptr if there is none
   TensorView view(const TensorInfo& tensor) const;
   void advise(const TensorInfo& tensor, MappedFile::Advice advice) const;
-  uint64_t resident_bytes() const;
+  uint64_t resident_bytes() const;  // in memory, whoever read them; see MappedFile
+  // Of these, what this process touched through the maps. Opening safetensors touches nothing: the
+  // headers are read apart, without read-ahead. Nothing where the system does not tell.
+  std::optional<uint64_t> touched_bytes() const;
 
  private:
   std::vector<MappedFile> files_;
