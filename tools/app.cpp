@@ -31,13 +31,11 @@ Status run_command(std::span<const Command> commands, const Command& command,
 
 Status dispatch(std::span<const Command> commands, std::span<const std::string> words,
                 Streams streams) {
-  if (words.empty()) {
-    return usage_error("no command; 'splitd help' lists them");
-  }
   const std::string& first = words.front();
   if (first == "--help" || first == "-h" || first == "--version") {
     Output out(streams.out, "stdout");
-    out.write(first == "--version" ? "splitd " + std::string(kVersion) + "\n" : overview(commands));
+    out.write(first == "--version" ? "splitd " + std::string(version()) + "\n"
+                                   : overview(commands));
     return out.flush();
   }
   if (first.starts_with('-')) {
@@ -50,6 +48,10 @@ Status dispatch(std::span<const Command> commands, std::span<const std::string> 
 }
 
 }  // namespace
+
+std::string_view version() {
+  return SPLITD_VERSION;
+}
 
 const Command* find_command(std::span<const Command> commands, std::string_view name) {
   for (const Command& command : commands) {
@@ -68,9 +70,13 @@ Error unknown_command(std::span<const Command> commands, std::string_view name) 
 
 int run_app(std::span<const Command> commands, std::span<const std::string> words,
             Streams streams) {
+  Output err(streams.err, "stderr");
+  if (words.empty()) {  // somebody's first try
+    err.write(overview(commands));
+    return static_cast<int>(ErrorKind::usage);
+  }
   const Status status = dispatch(commands, words, streams);
   if (status.ok()) return 0;
-  Output err(streams.err, "stderr");
   err.write("splitd: " + printable(status.error().message) + "\n");
   return static_cast<int>(status.error().kind);
 }

@@ -9,7 +9,7 @@
 
 namespace splitd::cli {
 
-inline constexpr std::string_view kVersion = SPLITD_VERSION;
+[[nodiscard]] std::string_view version();  // "0.1.0"
 
 // `words` are argv without the program's name. Returns the exit code.
 [[nodiscard]] int run_app(std::span<const Command> commands, std::span<const std::string> words,

@@ -166,7 +166,7 @@ std::string overview(std::span<const Command> commands) {
   for (const Row& row : rows) width = std::max(width, row.left.size());
   append_rows(out, rows, width);
   out +=
-      "\n'splitd help COMMAND' shows a command's flags; 'splitd --version' says which splitd it is."
+      "\n'splitd help COMMAND' shows a command's flags, 'splitd --version' the version."
       "\n";
   return out;
 }

@@ -1,9 +1,29 @@
 // `splitd doctor`: what this machine offers and what splitd would do with it.
+#include <cstdlib>
+
+#include "kernels/select.h"
 #include "tools/commands.h"
 #include "tools/doctor/report.h"
 
 namespace splitd::cli {
 namespace {
+
+// The kernels that would run. A SPLITD_ISA that cannot be had is a finding, not a failure of
+// doctor.
+Choice isa_choice() {
+  const char* wanted = std::getenv("SPLITD_ISA");
+  const Result<const kernels::KernelTable*> table =
+      kernels::select_table(wanted == nullptr ? "" : wanted);
+  if (!table) return {"isa", "none", table.error().message};
+  std::string why =
+      wanted != nullptr && *wanted != '\0' ? "SPLITD_ISA says so; could be" : "the best of";
+  std::string_view separator = " ";
+  for (const kernels::KernelTable* runnable : kernels::runnable_tables()) {
+    why += std::string(separator) + runnable->name;
+    separator = ", ";
+  }
+  return {"isa", (*table)->name, why};
+}
 
 Status run_doctor(Context& context) {
   DoctorReport report;
@@ -11,6 +31,7 @@ Status run_doctor(Context& context) {
   report.memory = memory_facts();
   report.limits = limit_facts();
   report.gpu = gpu_facts();
+  report.isa = isa_choice();
   report.libraries = library_facts();
   if (context.flag("measure")) {
     report.read_bytes_per_second =

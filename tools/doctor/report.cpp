@@ -33,38 +33,11 @@ std::string gigabytes(double bytes) {
   return text;
 }
 
-bool has(const CpuFacts& cpu, std::string_view name) {
-  for (const CpuFeature& feature : cpu.features) {
-    if (feature.name == name) return feature.usable;
-  }
-  return false;
-}
-
-// The widest instructions that the CPU offers for each kind of weights, best first.
-Choice isa_choice(const CpuFacts& cpu) {
-  struct Step {
-    std::string_view isa, needs, why;
-  };
-  static constexpr Step kSteps[] = {{"avx512", "avx512bw", "512-bit vectors"},
-                                    {"avx2", "fma", "256-bit vectors with FMA"},
-                                    {"neon", "asimd", "128-bit vectors"},
-                                    {"reference", "", "no known vector instructions"}};
-  for (const Step& step : kSteps) {
-    if (!step.needs.empty() && !has(cpu, step.needs)) continue;
-    std::string why(step.why);
-    for (const std::string_view extra : {"avx512_vnni", "avx512_bf16", "dotprod", "i8mm", "bf16"}) {
-      if (has(cpu, extra)) why += ", " + std::string(extra);
-    }
-    return {"isa", std::string(step.isa), why};
-  }
-  return {};
-}
-
 class TextReport {
  public:
   void line(std::string_view label, std::string_view text) {
-    char head[16];
-    std::snprintf(head, sizeof head, "%-11.*s ", static_cast<int>(label.size()), label.data());
+    char head[20];
+    std::snprintf(head, sizeof head, "%-12.*s ", static_cast<int>(label.size()), label.data());
     out_ += head + std::string(text) + "\n";
   }
   std::string take() { return std::move(out_); }
@@ -150,7 +123,7 @@ std::vector<Choice> make_choices(const DoctorReport& report) {
   choices.push_back(
       {"device", "cpu",
        report.gpu.built_with_cuda ? "no CUDA device was found" : "this build has no CUDA backend"});
-  choices.push_back(isa_choice(report.cpu));
+  choices.push_back(report.isa);
   choices.push_back({"threads", std::to_string(usable_cores(report.cpu)),
                      "one for each physical core that this process may use"});
   return choices;
@@ -179,7 +152,7 @@ std::vector<std::string> make_advice(const DoctorReport& report) {
 
 std::string report_text(const DoctorReport& report) {
   TextReport text;
-  text.line("splitd", std::string(kVersion) + ", " + std::string(kCompiler) +
+  text.line("splitd", std::string(version()) + ", " + std::string(kCompiler) +
                           (kOptimised ? ", release" : ", debug"));
   cpu_text(text, report.cpu);
   memory_text(text, report);
@@ -200,7 +173,8 @@ std::string report_text(const DoctorReport& report) {
   }
   for (size_t i = 0; i < report.choices.size(); ++i) {
     const Choice& choice = report.choices[i];
-    text.line(i == 0 ? "Would use" : "", choice.what + " " + choice.value + ": " + choice.why);
+    text.line(i == 0 ? "Would use" : "",
+              choice.what + " " + choice.value + " (" + choice.why + ")");
   }
   for (const std::string& advice : report.advice) text.line("Advice", advice);
   return text.take();
@@ -254,7 +228,7 @@ void memory_json(JsonWriter& json, const DoctorReport& report) {
 std::string report_json(const DoctorReport& report) {
   JsonWriter json(2);
   json.begin_object();
-  json.field("version", kVersion).field("compiler", kCompiler).field("optimised", kOptimised);
+  json.field("version", version()).field("compiler", kCompiler).field("optimised", kOptimised);
   cpu_json(json, report.cpu);
   memory_json(json, report);
   json.key("gpu").begin_object().field("built_with_cuda", report.gpu.built_with_cuda);
