@@ -7,7 +7,7 @@ build=(g++ cmake ninja-build pkg-config ccache git xz-utils ca-certificates
        libpcre2-dev libutf8proc-dev libtomlplusplus-dev libmbedtls-dev
        libgtest-dev libbenchmark-dev python3 python3-pip)
 check=(clang clang-format libclang-rt-14-dev)
-aarch64=(g++-aarch64-linux-gnu qemu-user libpcre2-dev:arm64 libutf8proc-dev:arm64
+aarch64=(g++-aarch64-linux-gnu qemu-user libstdc++6:arm64 libpcre2-dev:arm64 libutf8proc-dev:arm64
          libmbedtls-dev:arm64 libgtest-dev:arm64)
 
 group=${1:-build}
