@@ -1,4 +1,5 @@
-// The earliest match wins; of two that begin together, either gives the same text.
+// The match that is complete first wins, so the cuts between pieces do not matter; of two that end
+// together, the longer one.
 #include "runtime/decode/stop_strings.h"
 
 #include <algorithm>
@@ -25,7 +26,16 @@ size_t StopStrings::held_suffix() const {
 StopStrings::Step StopStrings::push(std::string_view piece) {
   held_ += piece;
   size_t first = std::string::npos;
-  for (const std::string& stop : stops_) first = std::min(first, held_.find(stop));
+  size_t first_end = std::string::npos;
+  for (const std::string& stop : stops_) {
+    const size_t begin = held_.find(stop);
+    if (begin == std::string::npos) continue;
+    const size_t end = begin + stop.size();
+    if (end < first_end || (end == first_end && begin < first)) {
+      first = begin;
+      first_end = end;
+    }
+  }
   if (first != std::string::npos) {
     held_.resize(first);
     return {std::exchange(held_, {}), true};
