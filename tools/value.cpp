@@ -137,8 +137,12 @@ std::optional<Value> parse_kind(const Flag& flag, std::string_view text) {
   return std::nullopt;
 }
 
-// 1 and 0.5, not 1.000000.
+// 1000000 and 0.5, not 1e+06 and 0.500000.
 std::string short_number(double value) {
+  constexpr double kExact = 9007199254740992.0;  // 2^53
+  if (std::abs(value) <= kExact && value == std::trunc(value)) {
+    return std::to_string(static_cast<int64_t>(value));
+  }
   std::array<char, 32> text;
   const auto end = std::to_chars(text.data(), text.data() + text.size(), value).ptr;
   return {text.data(), end};

@@ -10,26 +10,26 @@
 namespace splitd::cli {
 
 struct CpuFeature {
-  std::string_view name;
+  std::string_view name = {};
   bool usable = false;  // the CPU has it and the kernel saves its registers
 };
 
 struct CpuCache {
   int level = 0;
-  std::string type;  // "Data", "Instruction", "Unified"
+  std::string type = {};  // "Data", "Instruction", "Unified"
   uint64_t bytes = 0;
-  std::string shared_with;  // as the kernel lists logical CPUs: "0-3"
+  std::string shared_with = {};  // as the kernel lists logical CPUs: "0-3"
 };
 
 struct CpuFacts {
-  std::string model;
-  std::string_view architecture;
+  std::string model = {};
+  std::string_view architecture = {};
   unsigned n_logical = 0;
   unsigned n_physical = 0;    // 0: not known
   unsigned n_allowed = 0;     // by this process's affinity mask
   double cgroup_cores = 0.0;  // 0: no quota
-  std::vector<CpuFeature> features;
-  std::vector<CpuCache> caches;
+  std::vector<CpuFeature> features = {};
+  std::vector<CpuCache> caches = {};
 };
 
 struct MemoryFacts {
@@ -37,7 +37,7 @@ struct MemoryFacts {
   uint64_t available_bytes = 0;
   uint64_t cgroup_bytes = 0;  // 0: no limit
   uint64_t page_bytes = 0;
-  std::string transparent_huge_pages;  // "always", "madvise", "never"
+  std::string transparent_huge_pages = {};  // "always", "madvise", "never"
   uint64_t reserved_huge_pages = 0;
 };
 
@@ -49,21 +49,21 @@ struct LimitFacts {
 };
 
 struct DiskFacts {
-  std::string directory;  // what exists of the path that was asked for
+  std::string directory = {};  // what exists of the path that was asked for
   uint64_t free_bytes = 0;
   bool writable = false;
 };
 
 struct GpuFacts {
   bool built_with_cuda = false;
-  std::string driver;                // the kernel module's version; empty: none loaded
-  std::vector<std::string> devices;  // "/dev/nvidia0"
+  std::string driver = {};                // the kernel module's version; empty: none loaded
+  std::vector<std::string> devices = {};  // "/dev/nvidia0"
 };
 
 struct LibraryFacts {
-  std::string name;
-  std::string version;
-  std::string note;
+  std::string name = {};
+  std::string version = {};
+  std::string note = {};
 };
 
 [[nodiscard]] CpuFacts cpu_facts();
