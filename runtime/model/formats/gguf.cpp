@@ -26,8 +26,6 @@ Result<OneFile> open_one(const std::string& path) {
   SPLITD_ASSIGN(MappedFile file, MappedFile::open(path));
   Result<GgufHeader> header = parse_gguf_header(file.bytes());
   if (!header) return header.take_error().within(path);
-  // What was walked to find the tensors is needed only by whoever asks for metadata.
-  file.advise(0, header->data_begin, MappedFile::Advice::dont_need);
   return OneFile{std::move(file), std::move(*header)};
 }
 
@@ -125,6 +123,9 @@ Result<Gguf> Gguf::open(const std::string& path) {
                        ", but the " + std::to_string(count) + " files hold " +
                        std::to_string(tensors.size()));
   }
+  // What was walked to find the tensors is needed again only by whoever asks for metadata. Whole
+  // files, because the kernel maps huge pages around a touch.
+  for (const MappedFile& file : files) file.advise(0, file.size(), MappedFile::Advice::dont_need);
   SPLITD_ASSIGN(TensorFiles all, TensorFiles::from_parts(std::move(files), std::move(tensors)));
   return Gguf(std::move(all), std::move(metadata));
 }

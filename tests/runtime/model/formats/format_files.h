@@ -10,7 +10,6 @@
 #include <string_view>
 #include <vector>
 
-#include "runtime/base/sha256.h"
 #include "runtime/model/formats/gguf.h"
 
 namespace splitd {
@@ -30,6 +29,15 @@ inline std::string le32(uint64_t value) {
 }
 inline std::string le64(uint64_t value) {
   return le(value);
+}
+
+inline std::string from_hex(std::string_view text) {
+  constexpr std::string_view kDigits = "0123456789abcdef";
+  std::string out;
+  for (size_t i = 0; i + 1 < text.size(); i += 2) {
+    out.push_back(static_cast<char>(kDigits.find(text[i]) << 4 | kDigits.find(text[i + 1])));
+  }
+  return out;
 }
 
 // "[1,2]" as shape_text prints it.

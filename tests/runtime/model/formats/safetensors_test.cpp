@@ -5,6 +5,7 @@
 
 #include "runtime/base/files.h"
 #include "runtime/base/json.h"
+#include "runtime/base/sha256.h"
 #include "runtime/model/formats/tensor_files.h"
 #include "tests/runtime/model/formats/format_files.h"
 #include "tests/temp_dir.h"
