@@ -8,11 +8,10 @@ cd "$(dirname "$0")/.."
 seconds=${FUZZ_SECONDS:-60}
 jobs=${JOBS:-2}
 cmake --preset fuzz >/dev/null
-cmake --build --preset fuzz -j "$jobs"
-
 if [ $# -gt 0 ]; then targets=("$@"); else
   mapfile -t targets < <(basename -a tests/fuzz/*_fuzz.cpp | sed 's/_fuzz\.cpp$//')
 fi
+cmake --build --preset fuzz -j "$jobs" --target "${targets[@]/#/fuzz_}"
 mkdir -p build-fuzz/crashes build-fuzz/logs
 
 run_one() {
