@@ -146,6 +146,13 @@ TEST(Safetensors, RefusalsNameTheTensorAndTheNumbers) {
             "tensor \"b\": overlaps: it begins at byte 2, but \"a\" ends at 3");
 }
 
+TEST(Safetensors, AnEmptyTensorMayBeListedAfterItsNeighbour) {
+  const std::string a = R"("a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]})";
+  const std::string e = R"("e":{"dtype":"U8","shape":[0],"data_offsets":[0,0]})";
+  EXPECT_EQ(error_of(with_header("{" + a + "," + e + "}", 2)), "accepted");
+  EXPECT_EQ(error_of(with_header("{" + e + "," + a + "}", 2)), "accepted");
+}
+
 TEST(Safetensors, NamesInMessagesAreOneShortLine) {
   const std::string name = std::string(150, 'x') + "\\n";
   const std::string message = error_of(with_header("{\"a\\n" + name + "\":1}"));
