@@ -138,6 +138,14 @@ TEST_F(Config, SyntaxErrorsSayWhere) {
   EXPECT_EQ(apply("[sample\n").substr(0, 9), "c.toml:1:");
 }
 
+// toml++ 3.3 reaches an unreachable place on these.
+TEST_F(Config, AnyCharacterMayFollowAContinuedLine) {
+  ASSERT_EQ(apply("system = \"\"\"a\\\n  \xc2\xa7 b \xef\xb9\xbf\"\"\"\n"), "ok");
+  EXPECT_EQ(get("system"), "a\xc2\xa7 b \xef\xb9\xbf");
+  EXPECT_NE(apply("\xef\xb9\xbfjson = true"), "ok");
+  EXPECT_NE(apply("json = true\xc3\xa9"), "ok");
+}
+
 TEST_F(Config, DeepNestingIsRefusedNotRun) {
   std::string dots = "a";
   for (int i = 0; i < 200'000; ++i) dots += ".a";
