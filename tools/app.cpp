@@ -39,8 +39,8 @@ Status dispatch(std::span<const Command> commands, std::span<const std::string> 
     return out.flush();
   }
   if (first.starts_with('-')) {
-    return usage_error("unknown flag '" + printable(first) +
-                       "': flags stand behind the command; 'splitd help' lists the commands");
+    return usage_error("unknown flag " + quoted(first) +
+                       ": flags stand behind the command; 'splitd help' lists the commands");
   }
   const Command* command = find_command(commands, first);
   if (command == nullptr) return unknown_command(commands, first);
@@ -65,7 +65,7 @@ Error unknown_command(std::span<const Command> commands, std::string_view name) 
   for (const Command& command : commands) names.push_back(command.name);
   std::string hint = did_you_mean(name, names);
   if (hint.empty()) hint = "; 'splitd help' lists them";
-  return usage_error("unknown command '" + printable(name) + "'" + hint);
+  return usage_error("unknown command " + quoted(name) + hint);
 }
 
 int run_app(std::span<const Command> commands, std::span<const std::string> words,

@@ -163,9 +163,8 @@ Status ArgumentParser::flag_with_value(const Flag& flag, std::string_view spelt,
     return error(std::string(spelt) + " needs a value: " + accepted(flag));
   }
   if (words_[next_].starts_with("--")) {
-    return error(std::string(spelt) + " needs a value: " + accepted(flag) + " (for one that " +
-                 "begins with --, write " + std::string(spelt) +
-                 (spelt.starts_with("--") ? "=" : "") + printable(words_[next_]) + ")");
+    return error(std::string(spelt) + " needs a value: " + accepted(flag) + " (one that begins " +
+                 "with -- is written --" + std::string(flag.name) + "=--…)");
   }
   return set(flag, spelt, words_[next_++]);
 }
@@ -188,8 +187,8 @@ Status ArgumentParser::positional(std::string_view word) {
   if (loose_.size() >= command_.positionals.size() && !last_repeats) {
     std::string takes;
     for (const Positional& known : command_.positionals) takes += " " + std::string(known.name);
-    return error("unexpected argument '" + printable(word) +
-                 "': " + (takes.empty() ? std::string("it takes none") : "it takes" + takes));
+    return error("unexpected argument " + quoted(word) + ": " +
+                 (takes.empty() ? std::string("it takes none") : "it takes" + takes));
   }
   loose_.emplace_back(word);
   return {};
@@ -198,8 +197,8 @@ Status ArgumentParser::positional(std::string_view word) {
 Status ArgumentParser::check_choice(const Positional& known, std::string_view word) const {
   const std::vector<std::string_view> choices = split_choices(known.choices);
   if (choices.empty() || std::ranges::find(choices, word) != choices.end()) return {};
-  return error(std::string(known.name) + ": '" + printable(word) + "' is not " +
-               one_of(known.choices) + did_you_mean(word, choices));
+  return error(std::string(known.name) + ": " + quoted(word) + " is not " + one_of(known.choices) +
+               did_you_mean(word, choices));
 }
 
 Status ArgumentParser::name_positionals() {
@@ -221,7 +220,7 @@ Status ArgumentParser::name_positionals() {
 }
 
 Error ArgumentParser::unknown_flag(std::string_view word) const {
-  std::string message = "unknown flag '" + printable(word) + "'";
+  std::string message = "unknown flag " + quoted(word);
   if (is_meant_as_argument(word)) {
     return error(message + "; an argument that begins with - goes behind --");
   }

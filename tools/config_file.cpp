@@ -86,17 +86,21 @@ class ConfigReader {
       : file_name_(file_name), commands_(commands), command_(command), arguments_(arguments) {}
 
   Status apply(const std::vector<TomlEntry>& entries) {
-    // A command's own table wins over the top, so it is read first.
     for (const TomlEntry& entry : entries) {
-      if (!entry.table.empty()) SPLITD_TRY(in_table(entry));
+      SPLITD_TRY(entry.table.empty() ? at_top(entry) : in_table(entry));
     }
-    for (const TomlEntry& entry : entries) {
-      if (entry.table.empty()) SPLITD_TRY(at_top(entry));
-    }
+    // What stands under the command's name wins over the top.
+    for (Found& found : in_table_) arguments_.add_default(*found.flag, std::move(found.value));
+    for (Found& found : at_top_) arguments_.add_default(*found.flag, std::move(found.value));
     return {};
   }
 
  private:
+  struct Found {
+    const Flag* flag;
+    Value value;
+  };
+
   Status in_table(const TomlEntry& entry);
   Status at_top(const TomlEntry& entry);
   Result<Value> value_for(const Flag& flag, const TomlEntry& entry) const;
@@ -110,6 +114,8 @@ class ConfigReader {
   std::span<const Command> commands_;
   const Command& command_;
   Arguments& arguments_;
+  std::vector<Found> in_table_;
+  std::vector<Found> at_top_;
 };
 
 std::vector<std::string_view> ConfigReader::keys_of(const Command& command) {
@@ -125,16 +131,16 @@ Result<Value> ConfigReader::value_for(const Flag& flag, const TomlEntry& entry) 
   if (flag.repeatable && list != nullptr) {
     for (const std::string& text : *list) {
       const Result<Value> value = parse_value(flag, text);
-      if (!value) return error(entry, "'" + entry.key + "': " + value.error().message);
+      if (!value) return error(entry, quoted(entry.key) + ": " + value.error().message);
     }
     return Value(*list);
   }
   const std::optional<std::string> typed = as_typed(flag, entry.value);
   if (!typed) {
-    return error(entry, "'" + entry.key + "' is " + entry.kind + "; accepted: " + toml_form(flag));
+    return error(entry, quoted(entry.key) + " is " + entry.kind + "; accepted: " + toml_form(flag));
   }
   Result<Value> value = parse_value(flag, *typed);
-  if (!value) return error(entry, "'" + entry.key + "': " + value.error().message);
+  if (!value) return error(entry, quoted(entry.key) + ": " + value.error().message);
   if (flag.repeatable) return Value(std::vector<std::string>{*typed});
   return value;
 }
@@ -144,17 +150,17 @@ Status ConfigReader::in_table(const TomlEntry& entry) {
   if (owner == nullptr) {
     std::vector<std::string_view> names;
     for (const Command& known : commands_) names.push_back(known.name);
-    return error(entry, "unknown table [" + entry.table + "]" + did_you_mean(entry.table, names) +
+    return error(entry, "unknown table " + quoted(entry.table) + did_you_mean(entry.table, names) +
                             "; a table is a command's name");
   }
   if (entry.key.empty()) return {};
   const Flag* flag = find_flag(*owner, entry.key);
   if (flag == nullptr || !is_configurable(*flag)) {
-    return error(entry, "unknown key '" + entry.key + "' in [" + entry.table + "]" +
+    return error(entry, "unknown key " + quoted(entry.key) + " in [" + entry.table + "]" +
                             did_you_mean(entry.key, keys_of(*owner)));
   }
   SPLITD_ASSIGN(Value value, value_for(*flag, entry));
-  if (owner->name == command_.name) arguments_.add_default(*flag, std::move(value));
+  if (owner->name == command_.name) in_table_.push_back({flag, std::move(value)});
   return {};
 }
 
@@ -164,7 +170,7 @@ Status ConfigReader::at_top(const TomlEntry& entry) {
   const Flag* own = find_flag(command_, entry.key);
   if (own != nullptr && is_configurable(*own)) {
     SPLITD_ASSIGN(Value value, value_for(*own, entry));
-    arguments_.add_default(*own, std::move(value));
+    at_top_.push_back({own, std::move(value)});
     return {};
   }
   std::vector<std::string_view> names;
@@ -172,7 +178,7 @@ Status ConfigReader::at_top(const TomlEntry& entry) {
   for (const Command& command : commands_) {
     if (command.name == entry.key) {
       return error(entry,
-                   "'" + entry.key + "' is a command: its flags stand under [" + entry.key + "]");
+                   quoted(entry.key) + " is a command: its flags stand under [" + entry.key + "]");
     }
     const Flag* flag = find_flag(command, entry.key);
     if (flag != nullptr && is_configurable(*flag)) {
@@ -183,7 +189,7 @@ Status ConfigReader::at_top(const TomlEntry& entry) {
     for (const std::string_view key : keys_of(command)) names.push_back(key);
   }
   if (refused) return std::move(*refused);
-  return error(entry, "unknown key '" + entry.key + "'" + did_you_mean(entry.key, names));
+  return error(entry, "unknown key " + quoted(entry.key) + did_you_mean(entry.key, names));
 }
 
 }  // namespace

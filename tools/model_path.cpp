@@ -11,7 +11,7 @@ namespace splitd::cli {
 Result<std::string> resolve_model(std::string_view model) {
   const std::string path(model);
   if (path_exists(path)) return path;
-  return failed("no such file or directory: " + printable(model));
+  return failed("no such file or directory: " + quoted(model));
 }
 
 }  // namespace splitd::cli

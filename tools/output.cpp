@@ -83,4 +83,12 @@ std::string printable(std::string_view text) {
   return out;
 }
 
+std::string quoted(std::string_view text) {
+  constexpr size_t kLongestBytes = 80;
+  if (text.size() <= kLongestBytes) return "'" + printable(text) + "'";
+  size_t end = kLongestBytes;
+  while (end > 0 && (text[end] & '\xc0') == '\x80') --end;  // not inside a character
+  return "'" + printable(text.substr(0, end)) + "…'";
+}
+
 }  // namespace splitd::cli

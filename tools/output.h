@@ -38,4 +38,7 @@ class Output {
 // that are control characters or not UTF-8 become \x1b and the like.
 [[nodiscard]] std::string printable(std::string_view text);
 
+// 'text' in quotes for a message: printable, and cut where it is longer than a line's worth.
+[[nodiscard]] std::string quoted(std::string_view text);
+
 }  // namespace splitd::cli

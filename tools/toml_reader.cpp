@@ -1,5 +1,6 @@
 #include "tools/toml_reader.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 
@@ -177,6 +178,7 @@ Result<std::vector<TomlEntry>> read_toml(std::string_view text) {
       entries.push_back(entry_of(key.str(), inner_key, inner));
     }
   }
+  std::ranges::stable_sort(entries, {}, &TomlEntry::line);  // toml++ sorts by name
   return entries;
 }
 

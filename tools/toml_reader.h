@@ -25,7 +25,7 @@ struct TomlEntry {
   Value value;
 };
 
-// In no order that matters. Errors begin with "LINE:COLUMN: ".
+// In the order of the lines. Errors begin with "LINE:COLUMN: ".
 [[nodiscard]] Result<std::vector<TomlEntry>> read_toml(std::string_view text);
 
 [[nodiscard]] std::string_view toml_library_version();

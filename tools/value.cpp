@@ -208,7 +208,7 @@ std::string accepted(const Flag& flag) {
 
 Result<Value> parse_value(const Flag& flag, std::string_view text) {
   if (std::optional<Value> value = parse_kind(flag, text)) return std::move(*value);
-  std::string message = "'" + printable(text) + "' is not " + accepted(flag);
+  std::string message = quoted(text) + " is not " + accepted(flag);
   if (flag.kind == FlagKind::choice) message += did_you_mean(text, split_choices(flag.choices));
   return usage_error(std::move(message));
 }

@@ -54,8 +54,8 @@ TEST(Arguments, NegativeNumbersAndDashesAreValues) {
   EXPECT_EQ(get(parsed({"m", "--system", "-x"}), "system"), "-x");
   EXPECT_EQ(get(parsed({"m", "--system=--x"}), "system"), "--x");
   EXPECT_EQ(refused({"m", "--system", "--json"}),
-            "sample: --system needs a value: a text (for one that begins with --, write "
-            "--system=--json)");
+            "sample: --system needs a value: a text (one that begins with -- is written "
+            "--system=--…)");
 }
 
 TEST(Arguments, Booleans) {
@@ -111,6 +111,14 @@ TEST(Arguments, SaysWhatIsWrong) {
             "sample: --memory: '2GB' is not a size such as 4096, 512M or 2G");
   EXPECT_EQ(refused({"m", "---json"}), "sample: unknown flag '---json' (did you mean '--json'?)");
   EXPECT_EQ(refused({"m", "--="}), "sample: unknown flag '--'; see 'splitd sample --help'");
+}
+
+TEST(Arguments, LongWordsAreCutInMessages) {
+  const std::string message = refused({"m", "p", std::string(1000, 'x') + "\x1b"});
+  EXPECT_EQ(message,
+            "sample: unexpected argument '" + std::string(80, 'x') + "…': it takes MODEL PROMPT");
+  const std::string wide = refused({"m", "--" + std::string(77, 'x') + "漢字"});
+  EXPECT_NE(wide.find("x…'"), std::string::npos) << wide;  // not half a character
 }
 
 TEST(Arguments, HelpBeatsMistakes) {

@@ -96,14 +96,20 @@ TEST_F(Config, UnknownKeysNameTheNearest) {
             "c.toml:3: unknown key 'temprature' in [sample] (did you mean 'temperature'?)");
   EXPECT_EQ(
       apply("[smaple]\n"),
-      "c.toml:1: unknown table [smaple] (did you mean 'sample'?); a table is a command's name");
+      "c.toml:1: unknown table 'smaple' (did you mean 'sample'?); a table is a command's name");
   EXPECT_EQ(apply("config = 'x'"), "c.toml:1: unknown key 'config'");
   EXPECT_EQ(apply("help = true"), "c.toml:1: unknown key 'help'");
   EXPECT_EQ(apply("sample = 5"), "c.toml:1: 'sample' is a command: its flags stand under [sample]");
-  EXPECT_EQ(apply("[json]\n"), "c.toml:1: unknown table [json]; a table is a command's name");
+  EXPECT_EQ(apply("[json]\n"), "c.toml:1: unknown table 'json'; a table is a command's name");
   EXPECT_EQ(apply("[sample.json]\n"), "c.toml:1: 'json' is a table; accepted: true or false");
   EXPECT_EQ(apply("[[sample]]\n"),
             "c.toml:1: 'sample' is a command: its flags stand under [sample]");
+}
+
+TEST_F(Config, TheFirstMistakeIsReported) {
+  EXPECT_EQ(apply("zzz = 1\naaa = 2\n[other]\nxxx = 1\n"), "c.toml:1: unknown key 'zzz'");
+  EXPECT_EQ(apply("[sample]\nzzz = 1\n[other]\nxxx = 1\n"),
+            "c.toml:2: unknown key 'zzz' in [sample]");
 }
 
 TEST_F(Config, WrongValuesSayWhatIsAccepted) {

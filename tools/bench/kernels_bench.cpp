@@ -288,7 +288,10 @@ int main(int argc, char** argv) {
       for (size_t i = 0; i < options.rows.size(); ++i) {
         stream = std::max(stream, stream_rate(team, weights.as<std::byte>(), kStreamBytes));
         const size_t m = options.rows[i];
-        copies[i] = m <= 4 ? kStreamBytes / matrix_bytes : m <= 32 ? kStreamBytes / 2 / matrix_bytes : m <= 128 ? 2 : 1;
+        copies[i] = m <= 4     ? kStreamBytes / matrix_bytes
+                    : m <= 32  ? kStreamBytes / 2 / matrix_bytes
+                    : m <= 128 ? 2
+                               : 1;
         best[i] = std::min(best[i], one_pass(team, {kernel, n, k, m, weight_bytes, copies[i],
                                                     weights.as<std::byte>(), a.as<float>(),
                                                     prepared.data, scratch_data, c.as<float>()}) /

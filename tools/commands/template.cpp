@@ -19,8 +19,8 @@ Result<int64_t> current_time() {
   int64_t seconds = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seconds);
   if (error != std::errc() || end != text.data() + text.size()) {
-    return usage_error("SOURCE_DATE_EPOCH: '" + printable(text) +
-                       "' is not a whole number of seconds since 1970");
+    return usage_error("SOURCE_DATE_EPOCH: " + quoted(text) +
+                       " is not a whole number of seconds since 1970");
   }
   return seconds;
 }
