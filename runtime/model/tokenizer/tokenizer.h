@@ -16,10 +16,18 @@
 
 namespace splitd {
 
+namespace tok {
+struct DecodeState;
+}
+
 struct EncodeOptions {
-  bool add_special = true;             // what the post-processor adds (BOS and the like)
-  bool all_literal = false;            // text that spells a special token is plain text, everywhere
-  std::span<const ByteRange> literal;  // …or in these ranges of the text (marked_text.h)
+  bool add_special = true;   // what the post-processor adds (BOS and the like)
+  bool all_literal = false;  // text that spells a special token is plain text, everywhere
+  // …or in these ranges of the text (marked_text.h), more strictly: no control token is found that
+  // overlaps one. Control tokens are the special ones and those that the model's own vocabulary
+  // lacks (DeepSeek's <｜User｜> is not "special"). The ids are those of transformers'
+  // sanitize_control_tokens: such text is cut at its borders.
+  std::span<const ByteRange> literal;
 };
 
 class Tokenizer {
@@ -60,15 +68,16 @@ class Tokenizer {
 class StreamDecoder {
  public:
   explicit StreamDecoder(const Tokenizer& tokenizer, bool keep_special = true);
+  StreamDecoder(StreamDecoder&&) noexcept;
+  StreamDecoder& operator=(StreamDecoder&&) noexcept;
+  ~StreamDecoder();
   [[nodiscard]] Result<std::string> push(uint32_t id);  // may be empty
   [[nodiscard]] std::string finish();                   // what was held back, replaced if invalid
 
  private:
   const Tokenizer* tokenizer_;
   bool keep_special_;
-  std::vector<uint32_t> pending_;
-  size_t shown_bytes_ = 0;
-  bool at_start_ = true;
+  std::unique_ptr<tok::DecodeState> state_;  // of the size of what is held back
 };
 
 }  // namespace splitd
