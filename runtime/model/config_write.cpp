@@ -46,7 +46,13 @@ void write_tokens(JsonWriter& out, const ModelConfig& config, std::optional<uint
     for (const uint32_t id : config.eos) out.number(uint64_t{id});
     out.end_array();
   }
-  if (pad) out.field("pad_token_id", *pad);
+  // Null where there is none: a default of Phi-3's class lies outside small vocabularies.
+  out.key("pad_token_id");
+  if (pad) {
+    out.number(uint64_t{*pad});
+  } else {
+    out.null();
+  }
 }
 
 void write_scaling(JsonWriter& out, const RopeConfig& rope, const ModelConfig& config,
