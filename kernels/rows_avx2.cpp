@@ -1,7 +1,35 @@
+// Owns: the row kernels compiled for one instruction set; the code is rows_body.inc's.
+#include <immintrin.h>
+
 #include "kernels/kernels.h"
 
 namespace splitd::kernels {
+namespace {
 
-void add_rows_avx2(RowKernels&) {}
+#include "kernels/rows_vector_avx2.inc"
+// After the vectors.
+#include "kernels/rows_math.inc"
+// After the functions.
+#include "kernels/rows_body.inc"
+// After first_non_finite.
+#include "kernels/rows_wire.inc"
+
+}  // namespace
+
+void add_rows_avx2(RowKernels& table) {
+  table.rms_norm = rms_norm;
+  table.rope = rope;
+  table.gate = gate;
+  table.softcap = softcap;
+  table.add = add_rows;
+  table.scale = scale_row;
+  table.add_scaled = add_scaled;
+  table.softmax = softmax;
+  table.embed = embed;
+  table.top_k = top_k;
+  table.first_non_finite = first_non_finite;
+  table.wire_encode = wire_encode;
+  table.wire_decode = wire_decode;
+}
 
 }  // namespace splitd::kernels
