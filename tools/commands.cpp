@@ -7,9 +7,11 @@ std::vector<Command> all_commands() {
 #ifdef SPLITD_HAS_INSPECT
   commands.push_back(inspect_command());
 #endif
-#ifdef SPLITD_HAS_TEXT
+#ifdef SPLITD_HAS_TOKENIZE
   commands.push_back(tokenize_command());
   commands.push_back(detokenize_command());
+#endif
+#ifdef SPLITD_HAS_TEMPLATE
   commands.push_back(template_command());
 #endif
 #ifdef SPLITD_HAS_CONVERT

@@ -2,6 +2,7 @@
 #include <cstdlib>
 
 #include "kernels/select.h"
+#include "runtime/model/hub/pulled.h"
 #include "tools/commands.h"
 #include "tools/doctor/report.h"
 
@@ -30,6 +31,10 @@ Status run_doctor(Context& context) {
   report.cpu = cpu_facts();
   report.memory = memory_facts();
   report.limits = limit_facts();
+  if (const Result<std::string> cache = cache_directory()) {
+    report.cache_directory = *cache;
+    report.cache_disk = disk_facts(*cache);
+  }
   report.gpu = gpu_facts();
   report.isa = isa_choice();
   report.libraries = library_facts();
