@@ -2,11 +2,19 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <poll.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdlib>
+#include <thread>
 
 #include "runtime/base/files.h"
 #include "tests/temp_dir.h"
 #include "tests/tools/sample_command.h"
 #include "tools/app.h"
+#include "tools/interrupt.h"
 #include "tools/progress_bar.h"
 
 namespace splitd::cli {
@@ -41,6 +49,63 @@ TEST(Output, KeepsTheFirstFailure) {
   EXPECT_EQ(out.flush().error().message, "cannot write to stdout: No space left on device");
   out.write(std::string(1 << 20, 'x'));
   EXPECT_EQ(out.flush().error().kind, ErrorKind::failed);
+}
+
+// Whoever shares a pipe may have made it non-blocking.
+TEST(Output, WaitsForANonBlockingPipe) {
+  std::array<int, 2> fds{-1, -1};
+  ASSERT_EQ(::pipe2(fds.data(), O_NONBLOCK), 0);
+  const FileDescriptor read_end(fds[0]);
+  FileDescriptor write_end(fds[1]);
+  const std::string text(1 << 20, 'x');
+  std::string seen;
+  std::thread reader([&] {
+    std::array<char, 4096> part;
+    while (true) {
+      const ssize_t count = ::read(read_end.get(), part.data(), part.size());
+      if (count == 0) return;
+      if (count > 0) {
+        seen.append(part.data(), static_cast<size_t>(count));
+      } else {
+        pollfd ready{read_end.get(), POLLIN, 0};
+        (void)::poll(&ready, 1, -1);
+      }
+    }
+  });
+  {
+    Output out(write_end.get(), "stdout");
+    out.write(text);
+    EXPECT_TRUE(out.flush().ok());
+  }
+  write_end = FileDescriptor();
+  reader.join();
+  EXPECT_EQ(seen, text);
+}
+
+TEST(Interrupt, TheFirstIsRememberedTheSecondKills) {
+  EXPECT_EXIT(
+      {
+        if (interrupted()) std::_Exit(1);
+        watch_interrupts();
+        ::raise(SIGINT);
+        std::_Exit(interrupted() ? 42 : 2);
+      },
+      testing::ExitedWithCode(42), "");
+  EXPECT_EXIT(
+      {
+        watch_interrupts();
+        ::raise(SIGINT);
+        ::raise(SIGINT);
+      },
+      testing::KilledBySignal(SIGINT), "");
+  EXPECT_EXIT(
+      {
+        ::signal(SIGINT, SIG_IGN);  // as nohup starts a program
+        watch_interrupts();
+        ::raise(SIGINT);
+        std::_Exit(interrupted() ? 1 : 43);
+      },
+      testing::ExitedWithCode(43), "");
 }
 
 TEST(Output, PrintableShowsWhatItHides) {
