@@ -20,6 +20,22 @@ std::optional<uint64_t> parse_decimal(std::string_view text) {
   return value;
 }
 
+std::optional<ContentRange> parse_content_range(std::string_view value) {
+  constexpr std::string_view kUnit = "bytes ";
+  if (!value.starts_with(kUnit)) return std::nullopt;
+  value.remove_prefix(kUnit.size());
+  const size_t dash = value.find('-');
+  const size_t slash = value.find('/');
+  if (dash == value.npos || slash == value.npos || dash > slash) return std::nullopt;
+  const auto first = parse_decimal(value.substr(0, dash));
+  const auto last = parse_decimal(value.substr(dash + 1, slash - dash - 1));
+  const std::string_view total_text = value.substr(slash + 1);
+  const auto total = parse_decimal(total_text);
+  if (!first || !last || (!total && total_text != "*")) return std::nullopt;
+  if (*last < *first || *last >= total.value_or(kMaxBodyBytes)) return std::nullopt;
+  return ContentRange{*first, *last + 1, total};
+}
+
 // --- Bodies
 
 BodyDecoder::BodyDecoder(BodyKind kind, uint64_t length)

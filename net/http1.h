@@ -99,6 +99,15 @@ class HttpResponseParser {
 // Exactly one decimal number, no sign, no blanks; nothing else.
 [[nodiscard]] std::optional<uint64_t> parse_decimal(std::string_view text);
 
+// "bytes 0-499/1234": which part of how much an answer holds. `total` is nothing for '*'.
+struct ContentRange {
+  uint64_t begin = 0;
+  uint64_t end = 0;  // one past the last byte
+  std::optional<uint64_t> total;
+};
+// Nothing for what is not exactly that, for empty ranges and for ones beyond the total.
+[[nodiscard]] std::optional<ContentRange> parse_content_range(std::string_view value);
+
 // The head of a request, blank line included. Refuses what would break out of a line. `fields` must
 // not hold Content-Length, which is written for a body of `body_bytes`.
 [[nodiscard]] Result<std::string> make_request_head(std::string_view method,
