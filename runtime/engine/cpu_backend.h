@@ -1,0 +1,24 @@
+// Owns: the backend that computes on the CPU with the kernels of one table and one thread pool.
+#pragma once
+
+#include <memory>
+
+#include "kernels/kernels.h"
+#include "runtime/base/result.h"
+#include "runtime/engine/backend.h"
+#include "runtime/engine/thread_pool.h"
+
+namespace splitd {
+
+struct CpuOptions {
+  const kernels::KernelTable* table = nullptr;
+  ThreadPool* pool = nullptr;
+  bool exact = false;  // --compute f32: activations are never rounded below fp32
+};
+
+// Weights are used in place and must outlive the backend. Refuses what the kernels cannot compute.
+[[nodiscard]] Result<std::unique_ptr<Backend>> make_cpu_backend(const ModelConfig& config,
+                                                                const ModelWeights& weights,
+                                                                const CpuOptions& options);
+
+}  // namespace splitd

@@ -1,0 +1,117 @@
+// Layout and mapping behind cpu_kv.h.
+#include "runtime/engine/cpu_kv.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <string>
+
+#include "runtime/base/files.h"
+
+namespace splitd {
+namespace {
+
+constexpr uint64_t kAlign = 64;  // bytes; a cache line, and what the kernels read fastest
+
+uint64_t align_up(uint64_t value, uint64_t step) {
+  return (value + step - 1) / step * step;
+}
+
+kernels::KvType kernel_type(KvType type) {
+  switch (type) {
+    case KvType::f32:
+      return kernels::KvType::f32;
+    case KvType::f16:
+      return kernels::KvType::f16;
+    case KvType::bf16:
+      return kernels::KvType::bf16;
+    case KvType::q8:
+      return kernels::KvType::q8;
+  }
+  return kernels::KvType::f32;
+}
+
+// What the system could give without swapping; 0 where it does not say.
+uint64_t available_bytes() {
+  std::FILE* file = std::fopen("/proc/meminfo", "re");
+  if (file == nullptr) return 0;
+  char line[128];
+  unsigned long long kib = 0;
+  while (std::fgets(line, sizeof line, file) != nullptr) {
+    if (std::sscanf(line, "MemAvailable: %llu", &kib) == 1) break;
+  }
+  std::fclose(file);
+  return kib << 10;
+}
+
+}  // namespace
+
+SlotMap CpuKv::slot_map(uint64_t window, const KvShape& shape) {
+  uint64_t ring = align_up(shape.n_ctx, 64);
+  if (window != 0) ring = std::min(ring, align_up(window + shape.max_pending + kWindowSlack, 64));
+  return {static_cast<uint32_t>(ring), shape.n_ctx};
+}
+
+CpuKv::Plan CpuKv::plan(const ModelConfig& config, LayerRange range, const KvShape& shape) {
+  Plan out;
+  const kernels::KvType type = kernel_type(shape.type);
+  for (uint32_t i = range.begin; i < range.end; ++i) {
+    Layer layer;
+    layer.slots = slot_map(config.layers[i].window, shape);
+    const uint64_t n_slot = uint64_t{layer.slots.ring} + shape.max_pending;
+    layer.k_bytes = align_up(kernels::kv_k_bytes(type, config.d_head, n_slot), kAlign);
+    layer.v_bytes = align_up(kernels::kv_v_bytes(type, config.d_head, n_slot), kAlign);
+    layer.begin = out.bytes;
+    out.bytes += config.n_kv_head * (layer.k_bytes + layer.v_bytes);
+    out.layers.push_back(layer);
+  }
+  return out;
+}
+
+uint64_t CpuKv::bytes_for(const ModelConfig& config, LayerRange range, const KvShape& shape) {
+  return plan(config, range, shape).bytes;
+}
+
+Result<std::unique_ptr<CpuKv>> CpuKv::make(const ModelConfig& config, LayerRange range,
+                                           const KvShape& shape) {
+  Plan planned = plan(config, range, shape);
+  const uint64_t available = available_bytes();
+  const std::string what = "the KV cache of " + std::to_string(shape.n_ctx) + " rows takes " +
+                           std::to_string(planned.bytes >> 20) + " MiB";
+  if (available != 0 && planned.bytes > available) {
+    return failed(what + ", " + std::to_string(available >> 20) +
+                  " MiB are available: a smaller --ctx or --kv q8 takes less");
+  }
+  auto kv = std::unique_ptr<CpuKv>(new CpuKv);
+  kv->bytes_ = planned.bytes;
+  kv->first_layer_ = range.begin;
+  kv->n_kv_head_ = config.n_kv_head;
+  kv->shape_ = shape;
+  kv->type_ = kernel_type(shape.type);
+  kv->layers_ = std::move(planned.layers);
+  if (kv->bytes_ == 0) return kv;
+  void* data =
+      ::mmap(nullptr, kv->bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (data == MAP_FAILED) return system_error("cannot reserve memory: " + what);
+  ::madvise(data, kv->bytes_, MADV_HUGEPAGE);
+  kv->data_ = static_cast<std::byte*>(data);
+  return kv;
+}
+
+CpuKv::~CpuKv() {
+  if (data_ != nullptr) ::munmap(data_, bytes_);
+}
+
+std::byte* CpuKv::k(uint32_t layer, uint32_t kv_head) const {
+  const Layer& l = layers_[layer - first_layer_];
+  return data_ + l.begin + kv_head * l.k_bytes;
+}
+
+std::byte* CpuKv::v(uint32_t layer, uint32_t kv_head) const {
+  const Layer& l = layers_[layer - first_layer_];
+  return data_ + l.begin + n_kv_head_ * l.k_bytes + kv_head * l.v_bytes;
+}
+
+}  // namespace splitd

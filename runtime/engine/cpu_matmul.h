@@ -1,0 +1,61 @@
+// Owns: dividing matrix products among the threads of a pool. Products that share their rows A are
+// done together: A is prepared once, and one job spans the weights of all of them.
+// Not thread-safe.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "kernels/kernels.h"
+#include "runtime/engine/aligned_buffer.h"
+#include "runtime/engine/thread_pool.h"
+#include "runtime/model/formats/tensor.h"
+
+namespace splitd {
+
+// A matrix of weights in memory: (n, k) row-major.
+struct CpuMatrix {
+  const void* data = nullptr;
+  kernels::WeightType type = kernels::WeightType::f32;
+  size_t n = 0;
+  size_t k = 0;
+};
+
+// The rows of A: m rows of k floats; row i is a + (rows ? rows[i] : i) · a_stride.
+struct CpuRows {
+  const float* a = nullptr;
+  size_t a_stride = 0;
+  size_t m = 0;
+  const uint32_t* rows = nullptr;
+};
+
+// C[i, j] = A[i] · w[j], to c[i · c_stride + j].
+struct CpuProduct {
+  const CpuMatrix* w = nullptr;
+  float* c = nullptr;
+  size_t c_stride = 0;
+};
+
+class CpuMatmul {
+ public:
+  CpuMatmul(const kernels::KernelTable& table, bool exact, ThreadPool& pool)
+      : set_(exact ? table.matmul.exact : table.matmul.native),
+        pool_(pool),
+        scratch_(pool.n_thread()) {}
+
+  // All of one k.
+  void run(const CpuRows& rows, std::span<const CpuProduct> products);
+
+ private:
+  void run_of_type(const CpuRows& rows, std::span<const CpuProduct> products,
+                   kernels::WeightType type);
+
+  const kernels::MatmulSet& set_;
+  ThreadPool& pool_;
+  AlignedBuffer prepared_;
+  std::vector<AlignedBuffer> scratch_;  // by thread
+};
+
+}  // namespace splitd

@@ -1,0 +1,130 @@
+// Views → matrices behind cpu_weights.h.
+#include "runtime/engine/cpu_weights.h"
+
+#include <cstring>
+#include <string>
+
+#include "runtime/base/float16.h"
+
+namespace splitd {
+namespace {
+
+Result<kernels::WeightType> weight_type(DType dtype) {
+  if (dtype == DType::f32) return kernels::WeightType::f32;
+  if (dtype == DType::bf16) return kernels::WeightType::bf16;
+  if (dtype == DType::f16) return kernels::WeightType::f16;
+  return model_error("weights of type " + std::string(dtype_name(dtype)) +
+                     " cannot be computed with; F32, F16 and BF16 can");
+}
+
+// Appends the vector as floats; a view without data appends nothing.
+Status append_floats(const TensorView& view, std::vector<float>& out) {
+  if (view.data == nullptr) return {};
+  SPLITD_ASSIGN(const kernels::WeightType type, weight_type(view.dtype));
+  const size_t count = view.shape.empty() ? 1 : view.shape[0];
+  for (size_t i = 0; i < count; ++i) {
+    if (type == kernels::WeightType::f32) {
+      float value;
+      std::memcpy(&value, view.data + 4 * i, 4);
+      out.push_back(value);
+      continue;
+    }
+    uint16_t bits;
+    std::memcpy(&bits, view.data + 2 * i, 2);
+    out.push_back(type == kernels::WeightType::bf16 ? to_f32(bf16{bits}) : to_f32(f16{bits}));
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<CpuMatrix> CpuWeights::matrix(const TensorView& view) {
+  if (view.data == nullptr) return CpuMatrix();
+  SPLITD_ASSIGN(const kernels::WeightType type, weight_type(view.dtype));
+  CpuMatrix out{.data = view.data,
+                .type = type,
+                .n = view.shape[0],
+                .k = view.shape.size() > 1 ? view.shape[1] : 1};
+  const size_t size = type == kernels::WeightType::f32 ? 4 : 2;
+  if (reinterpret_cast<uintptr_t>(view.data) % size != 0) {
+    std::byte* copy = copies_.emplace_back().bytes(view.bytes);
+    std::memcpy(copy, view.data, view.bytes);
+    out.data = copy;
+  }
+  return out;
+}
+
+Result<CpuNorm> CpuWeights::norm(const TensorView& view) {
+  SPLITD_ASSIGN(const CpuMatrix vector, matrix(view));
+  return CpuNorm{vector.data, vector.type};
+}
+
+Status CpuWeights::layer(const ModelConfig& config, const LayerWeights& from, bool moe,
+                         CpuLayer& to) {
+  SPLITD_ASSIGN(to.attn_norm, norm(from.attn_norm));
+  SPLITD_ASSIGN(to.q_norm, norm(from.q_norm));
+  SPLITD_ASSIGN(to.k_norm, norm(from.k_norm));
+  SPLITD_ASSIGN(to.attn_post_norm, norm(from.attn_post_norm));
+  SPLITD_ASSIGN(to.mlp_norm, norm(from.mlp_norm));
+  SPLITD_ASSIGN(to.mlp_post_norm, norm(from.mlp_post_norm));
+  SPLITD_ASSIGN(to.o, matrix(from.o));
+  SPLITD_TRY(append_floats(from.o_bias, to.o_bias));
+
+  const auto append = [&](const TensorView& view, std::vector<CpuMatrix>& matrices) -> Status {
+    SPLITD_ASSIGN(const CpuMatrix one, matrix(view));
+    matrices.push_back(one);
+    return {};
+  };
+  if (from.qkv.data != nullptr) {
+    SPLITD_TRY(append(from.qkv, to.qkv));
+  } else {
+    for (const TensorView* view : {&from.q, &from.k, &from.v}) SPLITD_TRY(append(*view, to.qkv));
+  }
+  for (const TensorView* view : {&from.q_bias, &from.k_bias, &from.v_bias}) {
+    SPLITD_TRY(append_floats(*view, to.qkv_bias));
+  }
+
+  if (!moe) {
+    if (from.gate_up.data != nullptr) {
+      SPLITD_TRY(append(from.gate_up, to.gate_up));
+    } else {
+      for (const TensorView* view : {&from.gate, &from.up}) SPLITD_TRY(append(*view, to.gate_up));
+    }
+    for (const TensorView* view : {&from.gate_bias, &from.up_bias}) {
+      SPLITD_TRY(append_floats(*view, to.gate_up_bias));
+    }
+    SPLITD_ASSIGN(to.down, matrix(from.down));
+    return append_floats(from.down_bias, to.down_bias);
+  }
+  SPLITD_ASSIGN(to.router, matrix(from.router));
+  for (uint32_t e = 0; e < config.n_expert; ++e) {
+    CpuExpert expert;
+    SPLITD_ASSIGN(expert.gate, matrix(from.experts[e].gate));
+    SPLITD_ASSIGN(expert.up, matrix(from.experts[e].up));
+    SPLITD_ASSIGN(expert.down, matrix(from.experts[e].down));
+    to.experts.push_back(expert);
+  }
+  return {};
+}
+
+Result<CpuWeights> CpuWeights::make(const ModelConfig& config, const ModelWeights& weights) {
+  if (weights.qk_interleaved) {
+    return model_error(
+        "this GGUF stores q and k pair by pair, which cannot be computed with yet; "
+        "`splitd convert` makes a directory of it that can");
+  }
+  CpuWeights out;
+  out.range_ = weights.range;
+  out.norm_plus_one_ = config.norm_plus_one && !weights.norm_one_added;
+  out.layers_.resize(weights.layers.size());
+  for (size_t i = 0; i < weights.layers.size(); ++i) {
+    const bool moe = config.layers[weights.range.begin + i].moe;
+    SPLITD_TRY(out.layer(config, weights.layers[i], moe, out.layers_[i]));
+  }
+  SPLITD_ASSIGN(out.embed_, out.matrix(weights.embed));
+  SPLITD_ASSIGN(out.head_, out.matrix(weights.head));
+  SPLITD_ASSIGN(out.norm_, out.norm(weights.norm));
+  return out;
+}
+
+}  // namespace splitd
