@@ -1,0 +1,61 @@
+// Owns: the seam between who wants rows computed and where a range of layers runs, here or on
+// another machine. Asynchronous: submit() accepts a request, next() gives the replies in order.
+// Contract of requests and replies: DESIGN §3.
+// submit(), next() and close() of one session may be called from different threads.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "runtime/base/result.h"
+#include "runtime/engine/backend.h"
+#include "runtime/engine/timeline.h"
+
+namespace splitd {
+
+using SessionId = uint32_t;
+using Deadline = std::chrono::steady_clock::time_point;
+
+// Replies that a receiver keeps, and requests that may be in flight.
+inline constexpr uint32_t kReplyWindow = 8;
+
+struct StageRequest {
+  uint32_t seq = 0;  // grows by one, from 1
+  uint32_t ack = 0;  // the last reply seen; 0: none
+  TimelineRequest timeline;
+  std::span<const float> rows = {};  // (n_row of the frame, d_model)
+};
+
+// Reused from call to call: vectors keep their memory.
+struct StageReply {
+  uint32_t seq = 0;
+  std::optional<Error> error;  // the request was refused whole
+  std::vector<RowId> ids;      // rows that were alive when the reply was made, in request order
+  std::vector<RowId> dead;     // the others
+  std::vector<float> rows;     // (ids.size(), d_model)
+};
+
+class Stage {
+ public:
+  virtual ~Stage() = default;
+
+  // Reserves all that the session will ever need, or refuses with the numbers.
+  virtual Result<SessionId> open(const KvShape& shape) = 0;
+
+  // Copies what it needs. A request that breaks the contract is answered by a reply with an error;
+  // submit itself fails only for a session that does not exist or more than kReplyWindow requests
+  // in flight. Its keep or rewind kills rows at once, also those being computed.
+  virtual Status submit(SessionId session, const StageRequest& request) = 0;
+
+  // The reply after the last one given. Fails when the deadline passes; the reply can still be
+  // asked for then. A local stage computes in here, on the caller's thread.
+  virtual Status next(SessionId session, Deadline deadline, StageReply& reply) = 0;
+
+  // Ends the session; its memory is free at once, or when what runs now has ended.
+  virtual void close(SessionId session) = 0;
+};
+
+}  // namespace splitd
