@@ -71,13 +71,12 @@ Result<Bpe> Bpe::create(Vocabulary vocabulary, const std::vector<Pair>& merges,
 }
 
 Status Bpe::add_merges(const std::vector<Pair>& merges) {
-  // Lookups miss the cache; a batch at a time, so that their misses overlap.
-  constexpr size_t kBatch = 32;
+  // Lookups miss the cache: they go a batch at a time, so that their misses overlap.
+  constexpr size_t kBatch = 64;
   struct Job {
-    uint64_t left;
-    uint64_t right;
-    uint64_t joined;
-    size_t begin;
+    std::array<uint64_t, 3> hashes;
+    std::array<uint32_t, 3> ids;
+    size_t joined_begin;
   };
   std::array<Job, kBatch> jobs;
   std::string joined;
@@ -86,32 +85,40 @@ Status Bpe::add_merges(const std::vector<Pair>& merges) {
   std::vector<bool> is_result(vocabulary_.end_id());
   for (size_t first = 0; first < merges.size(); first += kBatch) {
     const size_t count = std::min(kBatch, merges.size() - first);
+    const std::span<Job> batch(jobs.data(), count);
     joined.clear();
     for (size_t i = 0; i < count; ++i) {
       const Pair& pair = merges[first + i];
       if (pair.right.size() < prefix) return unknown_in_merge(first + i, pair.right);
       Job& job = jobs[i];
-      job.begin = joined.size();
+      job.joined_begin = joined.size();
       joined.append(pair.left).append(pair.right.substr(prefix));
-      job.left = hash_bytes(pair.left);
-      job.right = hash_bytes(pair.right);
-      job.joined = hash_bytes(std::string_view(joined).substr(job.begin));
-      vocabulary_.prefetch(job.left);
-      vocabulary_.prefetch(job.right);
-      vocabulary_.prefetch(job.joined);
+      job.hashes = {hash_bytes(pair.left), hash_bytes(pair.right),
+                    hash_bytes(std::string_view(joined).substr(job.joined_begin))};
+      for (const uint64_t hash : job.hashes) vocabulary_.prefetch_slot(hash);
+    }
+    for (const Job& job : batch) {
+      for (const uint64_t hash : job.hashes) vocabulary_.prefetch_span(hash);
+    }
+    for (const Job& job : batch) {
+      for (const uint64_t hash : job.hashes) vocabulary_.prefetch_text(hash);
     }
     for (size_t i = 0; i < count; ++i) {
       const Pair& pair = merges[first + i];
+      Job& job = jobs[i];
       const size_t length = pair.left.size() + pair.right.size() - prefix;
-      const std::string_view whole = std::string_view(joined).substr(jobs[i].begin, length);
-      const uint32_t left = vocabulary_.find(pair.left, jobs[i].left);
-      const uint32_t right = vocabulary_.find(pair.right, jobs[i].right);
-      const uint32_t id = vocabulary_.find(whole, jobs[i].joined);
-      if (left == kNoId) return unknown_in_merge(first + i, pair.left);
-      if (right == kNoId) return unknown_in_merge(first + i, pair.right);
-      if (id == kNoId) return unknown_in_merge(first + i, whole);
+      const std::array<std::string_view, 3> texts = {
+          pair.left, pair.right, std::string_view(joined).substr(job.joined_begin, length)};
+      for (size_t k = 0; k < 3; ++k) {
+        job.ids[k] = vocabulary_.find(texts[k], job.hashes[k]);
+        if (job.ids[k] == kNoId) return unknown_in_merge(first + i, texts[k]);
+      }
+      merges_.prefetch(job.ids[0], job.ids[1]);
+      is_result[job.ids[2]] = true;
+    }
+    for (size_t i = 0; i < count; ++i) {
+      const auto& [left, right, id] = jobs[i].ids;
       SPLITD_TRY(merges_.add(left, right, {static_cast<uint32_t>(first + i), id}));
-      is_result[id] = true;
     }
   }
   if (!options_.bytes && !options_.ignore_merges && !has_affixes_) find_borders(is_result);

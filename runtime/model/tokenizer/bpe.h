@@ -6,6 +6,7 @@
 
 #include <array>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -36,6 +37,9 @@ class MergeTable {
   void reserve(size_t count);
   // A pair that stands twice keeps its last rank, as in the library.
   Status add(uint32_t left, uint32_t right, Merge merge);
+  void prefetch(uint32_t left, uint32_t right) const {
+    __builtin_prefetch(&slots_[hash(uint64_t{left} << 32 | right)]);
+  }
   Merge find(uint32_t left, uint32_t right) const {
     const uint64_t key = uint64_t{left} << 32 | right;
     for (size_t slot = hash(key);; slot = (slot + 1) & mask_) {

@@ -109,6 +109,28 @@ CodePointSet category_set(std::string_view prefix) {
   return CodePointSet(std::move(ranges));
 }
 
+CodePointSet word_characters() {
+  return set_of(kAlphabetic)
+      .united(category_set("M"))
+      .united(category_set("Nd"))
+      .united(category_set("Pc"));
+}
+
+std::optional<CodePointSet> script_set(std::string_view folded) {
+  if (folded == "arabic") return set_of(kScriptArabic);
+  if (folded == "cyrillic") return set_of(kScriptCyrillic);
+  if (folded == "devanagari") return set_of(kScriptDevanagari);
+  if (folded == "greek") return set_of(kScriptGreek);
+  if (folded == "han") return set_of(kScriptHan);
+  if (folded == "hangul") return set_of(kScriptHangul);
+  if (folded == "hebrew") return set_of(kScriptHebrew);
+  if (folded == "hiragana") return set_of(kScriptHiragana);
+  if (folded == "katakana") return set_of(kScriptKatakana);
+  if (folded == "latin") return set_of(kScriptLatin);
+  if (folded == "thai") return set_of(kScriptThai);
+  return std::nullopt;
+}
+
 // Asks PCRE2 which characters a property of its own holds: scripts and the rarer binary ones.
 std::optional<CodePointSet> pcre2_property(const std::string& folded) {
   const std::string pattern = "\\p{" + folded + "}+";
@@ -200,6 +222,17 @@ CodePointSet CodePointSet::intersected(const CodePointSet& other) const {
 
 CodePointSet CodePointSet::with_case_variants() const {
   constexpr char32_t kLastCased = 0x1e943;  // Adlam; nothing above has case
+  std::vector<CodePointRange> result = ranges_;
+  if (!ranges_.empty() && ranges_.back().last < 0x80) {  // what real patterns have: spare the scan
+    for (char32_t c = 'A'; c <= 'Z'; ++c) {
+      const char32_t lower = c + 0x20;
+      if (!contains(c) && !contains(lower)) continue;
+      result.insert(result.end(), {{c, c}, {lower, lower}});
+      if (c == 'S') result.push_back({0x17f, 0x17f});    // long s
+      if (c == 'K') result.push_back({0x212a, 0x212a});  // the Kelvin sign
+    }
+    return CodePointSet(std::move(result));
+  }
   std::vector<CodePointRange> keys;
   for (const CodePointRange& range : ranges_) {
     for (char32_t c = range.first; c <= std::min(range.last, kLastCased); ++c) {
@@ -207,7 +240,6 @@ CodePointSet CodePointSet::with_case_variants() const {
     }
   }
   const CodePointSet wanted(std::move(keys));
-  std::vector<CodePointRange> result = ranges_;
   for (char32_t c = 0; c <= kLastCased; ++c) {
     if (wanted.contains(case_key(c))) result.push_back({c, c});
   }
@@ -219,12 +251,28 @@ std::optional<CodePointSet> unicode_property(std::string_view name) {
   if (folded == "any") return CodePointSet::all();
   if (folded == "ascii") return CodePointSet({{0, 0x7f}});
   if (folded == "assigned") return category_set("Cn").inverted();
-  if (folded == "lc")
+  if (folded == "lc") {
     return category_set("Lu").united(category_set("Ll")).united(category_set("Lt"));
+  }
   if (folded == "space" || folded == "whitespace") return white_space();
-  if (folded == "word") return rust_word();
+  if (folded == "word") return oniguruma_word();
   if (folded == "blank") return category_set("Zs").united(CodePointSet::of('\t'));
   if (folded == "xdigit") return CodePointSet({{'0', '9'}, {'a', 'f'}, {'A', 'F'}});
+  if (folded == "alpha" || folded == "alphabetic") return set_of(kAlphabetic);
+  if (folded == "alnum") return set_of(kAlphabetic).united(category_set("Nd"));
+  if (folded == "upper" || folded == "uppercase") {
+    return category_set("Lu").united(set_of(kOtherUppercase));
+  }
+  if (folded == "lower" || folded == "lowercase") {
+    return category_set("Ll").united(set_of(kOtherLowercase));
+  }
+  if (folded == "graph" || folded == "print") {
+    const CodePointSet blank = category_set("Cn")
+                                   .united(category_set("Cs"))
+                                   .united(category_set("Cc"))
+                                   .united(white_space());
+    return folded == "graph" ? blank.inverted() : blank.inverted().united(category_set("Zs"));
+  }
   for (const LongName& entry : kLongNames) {
     if (entry.name == folded) return category_set(entry.category);
   }
@@ -232,18 +280,21 @@ std::optional<CodePointSet> unicode_property(std::string_view name) {
     CodePointSet set = category_set(folded);
     if (!set.empty()) return set;
   }
-  if (folded == "alpha") return pcre2_property("alphabetic");
-  if (folded == "upper") return pcre2_property("uppercase");
-  if (folded == "lower") return pcre2_property("lowercase");
-  if (folded == "alnum") {
-    std::optional<CodePointSet> alpha = pcre2_property("alphabetic");
-    if (alpha) alpha = alpha->united(category_set("Nd"));
-    return alpha;
-  }
+  if (std::optional<CodePointSet> script = script_set(folded)) return script;
   const bool plain = std::all_of(folded.begin(), folded.end(), [](char c) {
     return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
   });
   return plain && !folded.empty() && folded.size() <= 64 ? pcre2_property(folded) : std::nullopt;
+}
+
+std::optional<CodePointSet> posix_class(std::string_view name) {
+  if (name == "punct") return category_set("P").united(category_set("S"));
+  if (name == "word") return word_characters();
+  for (const std::string_view known : {"alnum", "alpha", "ascii", "blank", "cntrl", "digit",
+                                       "graph", "lower", "print", "space", "upper", "xdigit"}) {
+    if (name == known) return unicode_property(name);
+  }
+  return std::nullopt;
 }
 
 CodePointSet white_space() {
@@ -260,13 +311,12 @@ CodePointSet white_space() {
 }
 
 CodePointSet rust_word() {
-  return set_of(kRustWord);
+  return word_characters().united(CodePointSet({{0x200c, 0x200d}}));
 }
 
 CodePointSet oniguruma_word() {
-  const CodePointSet word = rust_word();
-  const CodePointSet difference = set_of(kOnigurumaWordDifference);
-  return word.united(difference).intersected(word.intersected(difference).inverted());
+  // Latin-1's superscripts and fractions: Oniguruma's own table for that range says so.
+  return word_characters().united(CodePointSet({{0xb2, 0xb3}, {0xb9, 0xb9}, {0xbc, 0xbe}}));
 }
 
 CodePointSet rust_numeric() {

@@ -46,6 +46,7 @@ class CodePointSet {
 // \p{name}: general categories, the usual binary properties and scripts; case, spaces, '-' and '_'
 // are ignored. Nothing when there is no such property.
 std::optional<CodePointSet> unicode_property(std::string_view name);
+std::optional<CodePointSet> posix_class(std::string_view name);  // [:name:]
 
 CodePointSet white_space();            // \s
 CodePointSet oniguruma_word();         // \w of patterns in the file

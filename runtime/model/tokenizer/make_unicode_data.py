@@ -12,6 +12,8 @@ import unicodedata2
 from tokenizers import Regex, normalizers, pre_tokenizers
 
 CATEGORIES = "Cn Cc Cf Co Cs Ll Lm Lo Lt Lu Mc Me Mn Nd Nl No Pc Pd Pe Pf Pi Po Ps Sc Sk Sm So Zl Zp Zs".split()
+# Scripts that tokenizers tell apart; others come from PCRE2, with its version of Unicode.
+SCRIPTS = "Arabic Cyrillic Devanagari Greek Han Hangul Hebrew Hiragana Katakana Latin Thai".split()
 EVERY = [chr(c) for c in range(0x110000) if not 0xD800 <= c <= 0xDFFF]
 
 
@@ -44,6 +46,10 @@ def word_characters():
         pieces = pre_tokenizers.Whitespace().pre_tokenize_str(" ".join("a" + c for c in chunk))
         found.update(text[1] for text, _ in pieces if len(text) == 2 and text[0] == "a")
     return found
+
+
+def of_category(*prefixes):
+    return {c for c in EVERY if unicodedata2.category(c).startswith(prefixes)}
 
 
 def newer_than_normalizer():
@@ -94,8 +100,7 @@ def print_categories():
             last = category(c)
             items.append(f"0x{c << 5 | CATEGORIES.index(last):x}")
     for name in ("L", "N", "P", "S", "M", "Z", "Lu", "Ll", "Lm"):
-        expected = {c for c in EVERY if unicodedata2.category(c).startswith(name)}
-        assert matched_by(r"\p{%s}" % name) == expected, name
+        assert matched_by(r"\p{%s}" % name) == of_category(name), name
     print("// Where a category begins: first code point << 5 | index into kCategoryNames.")
     print_array("uint32_t kCategoryStarts", items, 10)
 
@@ -124,10 +129,23 @@ def main():
           f"{unicodedata2.unidata_version}; not edited by hand.\n// clang-format off")
     print_array("std::string_view kCategoryNames", [f'"{name}"' for name in CATEGORIES], 12)
     print_categories()
-    print("// \\w of Rust's regex crate: Alphabetic, marks, decimal digits, connectors, joiners.")
-    print_set("kRustWord", word_characters())
-    print("// \\w of Oniguruma differs from it in these.")
-    print_set("kOnigurumaWordDifference", matched_by(r"\w") ^ word_characters())
+    alphabetic = matched_by(r"\p{Alphabetic}")
+    assert alphabetic == matched_by("[[:alpha:]]")
+    print_set("kAlphabetic", alphabetic)
+    # The sets that are computed from it and the categories.
+    word = alphabetic | of_category("M", "Nd", "Pc")
+    assert word_characters() == word | {"\u200c", "\u200d"}
+    assert matched_by(r"\w") == word | set("\u00b2\u00b3\u00b9\u00bc\u00bd\u00be")
+    assert matched_by("[[:word:]]") == word
+    assert matched_by("[[:alnum:]]") == alphabetic | of_category("Nd")
+    assert matched_by("[[:punct:]]") == of_category("P", "S")
+    graph = set(EVERY) - of_category("Cc", "Cn", "Cs") - matched_by(r"\s")
+    assert matched_by("[[:graph:]]") == graph
+    assert matched_by("[[:print:]]") == graph | of_category("Zs")
+    print_set("kOtherUppercase", matched_by(r"\p{Uppercase}") - of_category("Lu"))
+    print_set("kOtherLowercase", matched_by(r"\p{Lowercase}") - of_category("Ll"))
+    for script in SCRIPTS:
+        print_set("kScript" + script, matched_by(r"\p{%s}" % script))
     print("// Rust's char::is_numeric.")
     print_set("kRustNumeric", isolated_by(pre_tokenizers.Digits(True)))
     print("// Punctuation, as the pre-tokenizer of that name sees it.")

@@ -528,10 +528,7 @@ Result<std::optional<CodePointSet>> Rewriter::posix_bracket() {
   const bool letters =
       std::all_of(name.begin(), name.end(), [](char c) { return c >= 'a' && c <= 'z'; });
   if (!letters || name.empty()) return none;
-  std::optional<CodePointSet> set = unicode_property(name);
-  if (set && name == "punct")
-    set = set->united(CodePointSet(
-        {{'$', '$'}, {'+', '+'}, {'<', '>'}, {'^', '^'}, {'`', '`'}, {'|', '|'}, {'~', '~'}}));
+  std::optional<CodePointSet> set = posix_class(name);
   if (!set) return error("an unknown class [:" + std::string(name) + ":]");
   at_ = end + 2;
   if (opposite) set = set->inverted();

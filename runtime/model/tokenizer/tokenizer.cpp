@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "runtime/base/files.h"
+#include "runtime/base/mapped_file.h"
 #include "runtime/base/utf8.h"
 #include "runtime/model/tokenizer/tokenizer_impl.h"
 
@@ -10,7 +11,6 @@ namespace splitd {
 namespace {
 
 constexpr size_t kMaxTextBytes = size_t{1} << 30;
-constexpr uint64_t kMaxFileBytes = uint64_t{256} << 20;
 
 // A 1 for each byte of the text that lies in a range.
 Result<std::string> literal_marks(std::string_view text, std::span<const ByteRange> ranges) {
@@ -134,8 +134,8 @@ Tokenizer::~Tokenizer() = default;
 
 Result<Tokenizer> Tokenizer::open(const std::string& path) {
   const std::string file = is_directory(path) ? path + "/tokenizer.json" : path;
-  SPLITD_ASSIGN(std::string text, read_file(file, kMaxFileBytes));
-  Result<Tokenizer> tokenizer = from_json(std::move(text));
+  SPLITD_ASSIGN(const MappedFile mapped, MappedFile::open(file));
+  Result<Tokenizer> tokenizer = from_json_view(mapped.text());
   if (!tokenizer) return tokenizer.take_error().within(file);
   return tokenizer;
 }

@@ -58,6 +58,7 @@ class Tokenizer {
 
  private:
   friend class StreamDecoder;
+  static Result<Tokenizer> from_json_view(std::string_view text);
   explicit Tokenizer(std::unique_ptr<const Impl> impl);
   std::unique_ptr<const Impl> impl_;
 };

@@ -38,7 +38,7 @@ Result<tok::Vocabulary> parse_vocabulary(std::optional<Json> json) {
     }
     SPLITD_TRY(vocabulary.add(member.key, static_cast<uint32_t>(*id)));
   }
-  vocabulary.finish();
+  SPLITD_TRY(vocabulary.finish());
   return vocabulary;
 }
 
@@ -130,6 +130,10 @@ Result<T> named(std::string_view name, Result<T> result) {
 }  // namespace
 
 Result<Tokenizer> Tokenizer::from_json(std::string text) {
+  return from_json_view(text);
+}
+
+Result<Tokenizer> Tokenizer::from_json_view(std::string_view text) {
   SPLITD_ASSIGN(const JsonDoc doc, JsonDoc::parse_view(text, {.max_bytes = kMaxFileBytes}));
   const Json root = doc.root();
   if (!root.is_object()) {

@@ -1,5 +1,6 @@
 #include "runtime/model/tokenizer/vocabulary.h"
 
+#include <array>
 #include <bit>
 #include <cstring>
 
@@ -43,11 +44,9 @@ uint64_t hash_bytes(std::string_view text) {
   return mix(state ^ load(at, left), kFirst) ^ state;
 }
 
-void Vocabulary::reserve(size_t count, size_t bytes) {
-  texts_.reserve(bytes);
+void Vocabulary::reserve(size_t count, size_t text_bytes) {
+  texts_.reserve(text_bytes);
   spans_.reserve(count);
-  slots_.assign(std::bit_ceil(count * 2 + 2), {0, kNoId});
-  mask_ = slots_.size() - 1;
 }
 
 Status Vocabulary::add(std::string_view text, uint32_t id) {
@@ -64,23 +63,37 @@ Status Vocabulary::add(std::string_view text, uint32_t id) {
     return model_error("tokens " + quoted(this->text(id)) + " and " + quoted(text) +
                        " have the same id " + std::to_string(id));
   }
-  const uint64_t hash = hash_bytes(text);
-  size_t slot = hash & mask_;
-  for (size_t probes = 0; slots_[slot].id != kNoId; slot = (slot + 1) & mask_) {
-    if (++probes > kMaxProbes) return model_error("the vocabulary's tokens collide in every table");
-    if (slots_[slot].tag == static_cast<uint32_t>(hash >> 32) &&
-        this->text(slots_[slot].id) == text) {
-      return model_error("token " + quoted(text) + " stands twice in the vocabulary");
-    }
-  }
-  slots_[slot] = {static_cast<uint32_t>(hash >> 32), id};
   spans_[id] = {static_cast<uint32_t>(texts_.size()), static_cast<uint32_t>(text.size())};
   texts_.append(text);
   ++count_;
   return {};
 }
 
-void Vocabulary::finish() {
+Status Vocabulary::insert(uint32_t id, uint64_t hash) {
+  const auto tag = static_cast<uint32_t>(hash >> 32);
+  size_t slot = hash & mask_;
+  for (size_t probes = 0; slots_[slot].id != kNoId; slot = (slot + 1) & mask_) {
+    if (++probes > kMaxProbes) return model_error("the vocabulary's tokens collide in every table");
+    if (slots_[slot].tag == tag && text(slots_[slot].id) == text(id)) {
+      return model_error("token " + quoted(text(id)) + " stands twice in the vocabulary");
+    }
+  }
+  slots_[slot] = {tag, id};
+  return {};
+}
+
+Status Vocabulary::finish() {
+  slots_.assign(std::bit_ceil(count_ * 2 + 2), {0, kNoId});
+  mask_ = slots_.size() - 1;
+  constexpr uint32_t kAhead = 16;  // insertions whose misses overlap
+  std::array<uint64_t, kAhead> hashes{};
+  for (uint32_t id = 0; id < end_id() + kAhead; ++id) {
+    if (id >= kAhead && has(id - kAhead)) SPLITD_TRY(insert(id - kAhead, hashes[id % kAhead]));
+    if (!has(id)) continue;
+    hashes[id % kAhead] = hash_bytes(text(id));
+    prefetch_slot(hashes[id % kAhead]);
+  }
+
   basic_characters_.assign(0x10000, kNoId);
   for (uint32_t id = 0; id < end_id(); ++id) {
     if (!has(id) || spans_[id].length == 0 || spans_[id].length > 4) continue;
@@ -92,6 +105,7 @@ void Vocabulary::finish() {
       other_characters_.emplace(step.code_point, id);
     }
   }
+  return {};
 }
 
 }  // namespace splitd::tok

@@ -1,6 +1,6 @@
 // Owns: the model's own tokens, by text and by id, and single characters by code point. Ids may
 // have holes; ids and texts are unique. Refuses tables built to make lookups collide.
-// Filled once, then immutable; const methods are thread-safe.
+// Filled by reserve(), add() and finish(), then immutable; const methods are thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -23,11 +23,9 @@ uint64_t hash_bytes(std::string_view text);
 
 class Vocabulary {
  public:
-  // Room for `count` tokens with `bytes` of text in all; must be called first.
-  void reserve(size_t count, size_t bytes);
+  void reserve(size_t count, size_t text_bytes);
   Status add(std::string_view text, uint32_t id);
-  // Once all are added: builds what single characters need.
-  void finish();
+  Status finish();  // builds the tables that find() reads
 
   size_t size() const { return count_; }
   uint32_t end_id() const { return static_cast<uint32_t>(spans_.size()); }  // one past the largest
@@ -42,7 +40,16 @@ class Vocabulary {
       }
     }
   }
-  void prefetch(uint64_t hash) const { __builtin_prefetch(&slots_[hash & mask_]); }
+  // What find() will read, step by step, so that the misses of many lookups can overlap.
+  void prefetch_slot(uint64_t hash) const { __builtin_prefetch(&slots_[hash & mask_]); }
+  void prefetch_span(uint64_t hash) const {
+    const uint32_t id = slots_[hash & mask_].id;
+    if (id != kNoId) __builtin_prefetch(&spans_[id]);
+  }
+  void prefetch_text(uint64_t hash) const {
+    const uint32_t id = slots_[hash & mask_].id;
+    if (id != kNoId) __builtin_prefetch(texts_.data() + spans_[id].begin);
+  }
 
   bool has(uint32_t id) const { return id < spans_.size() && spans_[id].begin != kNoId; }
   // Of an id that has() one.
@@ -65,6 +72,8 @@ class Vocabulary {
     uint32_t begin;
     uint32_t length;
   };
+
+  Status insert(uint32_t id, uint64_t hash);
 
   std::string texts_;
   std::vector<Span> spans_;  // by id; begin is kNoId in a hole
