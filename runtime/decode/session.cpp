@@ -1,0 +1,294 @@
+// Prompts, cancelling and the state that head, body and tail share. The verify loop is in
+// session_decode.cpp.
+#include "runtime/decode/session.h"
+
+#include <algorithm>
+#include <chrono>
+#include <string>
+#include <utility>
+
+#include "runtime/engine/cpu_kv.h"
+
+namespace splitd {
+
+using Edit = TimelineRequest::Edit;
+using Clock = std::chrono::steady_clock;
+
+static constexpr uint32_t kChunksInFlight = 3;
+static constexpr Deadline kNoDeadline = Deadline::max();
+
+static Error interrupted() {
+  return {ErrorKind::interrupted, "interrupted"};
+}
+
+static double ms_since(Clock::time_point start) {
+  return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
+}
+
+Session::Session(const Pipeline& pipeline, const KvShape& shape, LayerRun head, LayerRun tail)
+    : pipeline_(pipeline), shape_(shape), head_(std::move(head)), tail_(std::move(tail)) {
+  for (const LayerConfig& layer : pipeline.head->config().layers) {
+    has_window_ = has_window_ || layer.window != 0;
+  }
+  tokens_.reserve(shape.n_ctx);
+  body_ids_.reserve(shape.n_ctx);
+}
+
+Result<std::unique_ptr<Session>> Session::open(const Pipeline& pipeline, const KvShape& shape) {
+  SPLITD_ASSIGN(LayerRun head, LayerRun::open(*pipeline.head, pipeline.head_layers, shape));
+  SPLITD_ASSIGN(LayerRun tail, LayerRun::open(*pipeline.tail, pipeline.tail_layers, shape));
+  auto session =
+      std::unique_ptr<Session>(new Session(pipeline, shape, std::move(head), std::move(tail)));
+  SPLITD_ASSIGN(session->body_, pipeline.body->open(shape));
+  return session;
+}
+
+Session::~Session() {
+  pipeline_.body->close(body_);
+}
+
+Status Session::check_prompt(std::span<const uint32_t> prompt) const {
+  if (prompt.empty()) return usage_error("the prompt is empty: at least one token is needed");
+  for (size_t i = 0; i < prompt.size(); ++i) {
+    if (prompt[i] >= n_vocab()) {
+      return usage_error("token " + std::to_string(i) + " of the prompt is " +
+                         std::to_string(prompt[i]) + "; the vocabulary has " +
+                         std::to_string(n_vocab()));
+    }
+  }
+  if (prompt.size() > shape_.n_ctx) {
+    return usage_error("the prompt has " + std::to_string(prompt.size()) +
+                       " tokens; the context has room for " + std::to_string(shape_.n_ctx));
+  }
+  return {};
+}
+
+void Session::cancel() {
+  const std::lock_guard lock(submitting_);
+  if (!running_ || cancelled_) return;
+  cancelled_ = true;
+  if (acked_ == seq_) return;  // nothing is being computed there
+  TimelineRequest request;
+  request.edit = Edit::rewind;
+  request.rewind = n_done_;
+  if (pipeline_.body->submit(body_, {seq_ + 1, acked_, request}).ok()) ++seq_;
+}
+
+Status Session::send(const TimelineRequest& request, std::span<const float> rows) {
+  const std::lock_guard lock(submitting_);
+  if (cancelled_) return interrupted();
+  SPLITD_TRY(pipeline_.body->submit(body_, {seq_ + 1, acked_, request, rows}));
+  ++seq_;
+  if (request.append) next_body_id_ += request.append->n_row;
+  return {};
+}
+
+Status Session::receive() {
+  SPLITD_TRY(pipeline_.body->next(body_, kNoDeadline, reply_));
+  {
+    const std::lock_guard lock(submitting_);
+    acked_ = reply_.seq;
+  }
+  if (!go_on()) return interrupted();
+  if (!reply_.error) return {};
+  refused_ = true;
+  return std::move(*reply_.error);
+}
+
+// Body and ends hold the rows of tokens_ up to here, all complete.
+void Session::mark_done(size_t n_token) {
+  const std::lock_guard lock(submitting_);
+  n_done_ = static_cast<uint32_t>(n_token);
+}
+
+bool Session::in_flight() {
+  const std::lock_guard lock(submitting_);
+  return acked_ != seq_;
+}
+
+// After something failed: what is in flight is let go, and all three agree again on the rows that
+// were done. A body that refused a request counts rows otherwise than we do: it starts over.
+Status Session::settle() {
+  while (in_flight()) {
+    SPLITD_TRY(pipeline_.body->next(body_, kNoDeadline, reply_));
+    const std::lock_guard lock(submitting_);
+    acked_ = reply_.seq;
+    refused_ = refused_ || reply_.error.has_value();
+  }
+  if (refused_) {
+    pipeline_.body->close(body_);
+    SPLITD_ASSIGN(body_, pipeline_.body->open(shape_));
+    const std::lock_guard lock(submitting_);
+    seq_ = acked_ = n_done_ = 0;
+    next_body_id_ = 0;
+    refused_ = false;
+  }
+  SPLITD_TRY(rewind_all(n_done_));
+  broken_ = false;
+  return {};
+}
+
+Status Session::rewind_all(uint32_t n_token) {
+  TimelineRequest request;
+  request.edit = Edit::rewind;
+  request.rewind = n_token;
+  SPLITD_TRY(send(request, {}));
+  SPLITD_TRY(receive());
+  const auto never_stop = [] { return true; };
+  SPLITD_TRY(head_.run(request, nullptr, never_stop));
+  SPLITD_TRY(tail_.run(request, nullptr, never_stop));
+  tokens_.resize(n_token);
+  body_ids_.resize(n_token);
+  keep_due_ = false;
+  if (n_token == 0) high_ = 0;
+  mark_done(n_token);
+  return {};
+}
+
+// The committed text becomes its first n_token tokens.
+Status Session::cut_to(uint32_t n_token) {
+  // A ring keeps so many rows beyond its window, and no more can be taken back.
+  if (has_window_ && high_ - n_token > kWindowSlack) n_token = 0;
+  if (n_token == tokens_.size()) return {};
+  return rewind_all(n_token);
+}
+
+// Leaves the part of the prompt that is there already; the last token is always computed, since
+// its row says what comes next.
+Status Session::begin(std::span<const uint32_t> prompt, uint32_t& n_reused) {
+  {
+    const std::lock_guard lock(submitting_);
+    cancelled_ = false;
+    running_ = true;
+  }
+  if (broken_) SPLITD_TRY(settle());
+  const auto same = std::mismatch(tokens_.begin(), tokens_.end(), prompt.begin(), prompt.end());
+  const auto n_same = static_cast<uint32_t>(same.first - tokens_.begin());
+  SPLITD_TRY(cut_to(std::min(n_same, static_cast<uint32_t>(prompt.size() - 1))));
+  n_reused = static_cast<uint32_t>(tokens_.size());
+  return {};
+}
+
+Status Session::end(Status status) {
+  const std::lock_guard lock(submitting_);
+  running_ = false;
+  if (!status.ok()) broken_ = true;
+  return status;
+}
+
+Status Session::send_chunk(std::span<const uint32_t> tokens) {
+  const auto n = static_cast<uint32_t>(tokens.size());
+  rows_.resize(size_t{n} * d_model());
+  pipeline_.head->embed(tokens, rows_.data());
+  TimelineRequest request;
+  request.append = Frame{.first = head_.timeline().next_id(),
+                         .base = head_.timeline().last_committed(),
+                         .n_row = n,
+                         .commit = true};
+  SPLITD_TRY(head_.run(request, rows_.data(), [this] { return go_on(); }));
+  const RowId first = next_body_id_;
+  request.append->first = first;
+  request.append->base = body_ids_.empty() ? kNoRow : body_ids_.back();
+  SPLITD_TRY(send(request, rows_));
+  for (uint32_t i = 0; i < n; ++i) {
+    tokens_.push_back(tokens[i]);
+    body_ids_.push_back(first + i);
+  }
+  high_ = std::max(high_, static_cast<uint32_t>(tokens_.size()));
+  return {};
+}
+
+// The rows of the oldest chunk in flight come back and go through the tail, in reply_.rows.
+Status Session::finish_chunk(uint32_t n_row) {
+  SPLITD_TRY(receive());
+  if (reply_.ids.size() != n_row || reply_.rows.size() != size_t{n_row} * d_model()) {
+    return peer_error("the body answered " + std::to_string(reply_.ids.size()) + " rows of " +
+                      std::to_string(n_row));
+  }
+  TimelineRequest request;
+  request.append = Frame{.first = tail_.timeline().next_id(),
+                         .base = tail_.timeline().last_committed(),
+                         .n_row = n_row,
+                         .commit = true};
+  SPLITD_TRY(tail_.run(request, reply_.rows.data(), [this] { return go_on(); }));
+  mark_done(tail_.timeline().n_committed());
+  return {};
+}
+
+// Chunks overlap: while the body computes one, the head does the next and the tail the one before.
+Status Session::prefill(std::span<const uint32_t> tokens, const ProgressFn& progress,
+                        const OnHidden& on_hidden) {
+  const size_t chunk = pipeline_.head->max_rows();
+  size_t n_sent = 0, n_back = 0;
+  const size_t first_row = tokens_.size();
+  while (n_back < tokens.size()) {
+    while (n_sent < tokens.size() && n_sent < n_back + kChunksInFlight * chunk) {
+      const size_t n = std::min(chunk, tokens.size() - n_sent);
+      SPLITD_TRY(send_chunk(tokens.subspan(n_sent, n)));
+      n_sent += n;
+    }
+    const size_t n = std::min(chunk, tokens.size() - n_back);
+    SPLITD_TRY(finish_chunk(static_cast<uint32_t>(n)));
+    SPLITD_TRY(on_hidden(first_row + n_back, reply_.rows));
+    n_back += n;
+    if (progress && !progress({"prompt", n_back, tokens.size()})) return interrupted();
+  }
+  return {};
+}
+
+Result<Generated> Session::generate(std::span<const uint32_t> prompt,
+                                    const GenerateOptions& options, Sampler& sampler,
+                                    const std::function<bool(uint32_t)>& on_token,
+                                    const ProgressFn& progress) {
+  SPLITD_TRY(check_prompt(prompt));
+  Generated out;
+  out.n_prompt = static_cast<uint32_t>(prompt.size());
+  const Clock::time_point start = Clock::now();
+  const auto work = [&]() -> Status {
+    SPLITD_TRY(begin(prompt, out.n_reused));
+    for (const uint32_t token : prompt) sampler.push(token, false);
+    SPLITD_TRY(prefill(prompt.subspan(out.n_reused), progress,
+                       [&](size_t, std::span<const float> hidden) -> Status {
+                         const auto last = hidden.last(d_model());
+                         rows_.assign(last.begin(), last.end());
+                         return {};
+                       }));
+    logits_.resize(n_vocab());
+    std::vector<float> normed(d_model());
+    pipeline_.tail->norm(std::span(rows_).last(d_model()), normed.data());
+    pipeline_.tail->project(normed, logits_.data());
+    out.prefill_ms = ms_since(start);
+    return decode(out, options, sampler, on_token);
+  };
+  SPLITD_TRY(end(work()));
+  out.decode_ms = ms_since(start) - out.prefill_ms;
+  return out;
+}
+
+Status Session::score(std::span<const uint32_t> text,
+                      const std::function<Status(size_t, std::span<float>)>& on_row) {
+  constexpr size_t kRowsAtOnce = 32;  // whose logits are in memory together
+  SPLITD_TRY(check_prompt(text));
+  const auto work = [&]() -> Status {
+    uint32_t n_reused = 0;
+    SPLITD_TRY(begin(text.first(1), n_reused));
+    std::vector<float> normed(kRowsAtOnce * d_model());
+    logits_.resize(kRowsAtOnce * n_vocab());
+    return prefill(text, {}, [&](size_t first, std::span<const float> hidden) -> Status {
+      for (size_t at = 0; at < hidden.size() / d_model(); at += kRowsAtOnce) {
+        const size_t n = std::min(kRowsAtOnce, hidden.size() / d_model() - at);
+        const std::span<float> some = std::span(normed).first(n * d_model());
+        pipeline_.tail->norm(hidden.subspan(at * d_model(), n * d_model()), some.data());
+        pipeline_.tail->project(some, logits_.data());
+        for (size_t i = 0; i < n; ++i) {
+          const auto logits = std::span(logits_).subspan(i * n_vocab(), n_vocab());
+          SPLITD_TRY(on_row(first + at + i, logits));
+        }
+      }
+      return {};
+    });
+  };
+  return end(work());
+}
+
+}  // namespace splitd

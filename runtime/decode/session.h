@@ -1,0 +1,142 @@
+// Owns: one text as it grows on one model: the tokens so far, the sessions of head, body and tail
+// that hold their keys and values, and the one loop that turns rows into tokens (DESIGN §7). A
+// prompt that begins as the text before is not computed again.
+// One thread drives a session; cancel() may be called from any other.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <vector>
+
+#include "runtime/base/progress.h"
+#include "runtime/base/result.h"
+#include "runtime/decode/drafter.h"
+#include "runtime/decode/sampler.h"
+#include "runtime/engine/layer_run.h"
+#include "runtime/engine/stage.h"
+
+namespace splitd {
+
+// Where a model's parts run. Whoever makes it keeps all three alive.
+struct Pipeline {
+  Backend* head = nullptr;  // the embedding, and the layers before the body's
+  LayerRange head_layers;   // may be empty
+  Stage* body = nullptr;
+  Backend* tail = nullptr;  // the layers after the body's, the final norm and the head
+  LayerRange tail_layers;
+};
+
+struct GenerateOptions {
+  uint32_t max_tokens = 1024;
+  std::vector<uint32_t> stop_ids;  // any of them ends the text
+  Drafter* drafter = nullptr;      // nullptr: one token a step
+};
+
+enum class FinishReason : uint8_t { stop, length, callback };
+
+struct Generated {
+  std::vector<uint32_t> tokens;  // with the stop token
+  FinishReason reason = FinishReason::length;
+  uint32_t n_prompt = 0;
+  uint32_t n_reused = 0;  // prompt tokens that were not computed again
+  double prefill_ms = 0;
+  double decode_ms = 0;
+  uint64_t n_step = 0;
+  uint64_t n_row = 0;  // rows sent in steps
+};
+
+class Session {
+ public:
+  // Reserves everything for texts of up to shape.n_ctx rows.
+  static Result<std::unique_ptr<Session>> open(const Pipeline& pipeline, const KvShape& shape);
+  ~Session();
+
+  // Continues `prompt`. on_token sees each token as it is known and answers whether to go on.
+  // Before anything is computed it refuses an empty prompt, ids outside the vocabulary, and a
+  // prompt that leaves no room, with both counts.
+  Result<Generated> generate(std::span<const uint32_t> prompt, const GenerateOptions& options,
+                             Sampler& sampler, const std::function<bool(uint32_t)>& on_token,
+                             const ProgressFn& progress = {});
+
+  // The logits (n_vocab each) of every row of `text`, in order: for measuring, not generating.
+  Status score(std::span<const uint32_t> text,
+               const std::function<Status(size_t row, std::span<float> logits)>& on_row);
+
+  // Ends what runs now with ErrorKind::interrupted, within about the time of one layer. The session
+  // stays usable.
+  void cancel();
+
+ private:
+  struct Row {  // of the frame at hand
+    uint32_t token;
+    int32_t parent;   // index in the frame; −1: the text before
+    RowId tail_id;    // kNoRow until the tail has seen it
+    uint32_t logits;  // which row of logits_, where the tail has seen it
+  };
+  using OnHidden = std::function<Status(size_t first_row, std::span<const float> hidden)>;
+
+  Session(const Pipeline& pipeline, const KvShape& shape, LayerRun head, LayerRun tail);
+
+  uint32_t d_model() const { return pipeline_.head->config().d_model; }
+  uint32_t n_vocab() const { return pipeline_.head->config().n_vocab; }
+  Status check_prompt(std::span<const uint32_t> prompt) const;
+  Status begin(std::span<const uint32_t> prompt, uint32_t& n_reused);
+  Status end(Status status);
+  Status settle();
+  Status cut_to(uint32_t n_token);
+  Status send(const TimelineRequest& request, std::span<const float> rows);
+  Status receive();
+  bool in_flight();
+  void mark_done(size_t n_token);
+  Status rewind_all(uint32_t n_token);
+  Status prefill(std::span<const uint32_t> tokens, const ProgressFn& progress,
+                 const OnHidden& on_hidden);
+  Status send_chunk(std::span<const uint32_t> tokens);
+  Status finish_chunk(uint32_t n_row);
+  Status decode(Generated& out, const GenerateOptions& options, Sampler& sampler,
+                const std::function<bool(uint32_t)>& on_token);
+  Status send_step(uint32_t last_token, const Draft& draft);
+  Status evaluate(uint32_t row);
+  Status keep_row(uint32_t row);
+  bool go_on() const { return !cancelled_.load(std::memory_order_relaxed); }
+
+  Pipeline pipeline_;
+  KvShape shape_;
+  LayerRun head_;
+  LayerRun tail_;
+  SessionId body_ = 0;
+  bool has_window_ = false;
+  bool broken_ = false;   // body and ends may disagree: settle()
+  bool refused_ = false;  // the body refused a request
+
+  std::mutex submitting_;  // guards what follows, and the order of submits against cancel()
+  uint32_t seq_ = 0;       // the last request sent
+  uint32_t acked_ = 0;     // the last reply seen
+  uint32_t n_done_ = 0;    // rows that body and ends have committed and computed
+  bool running_ = false;
+  std::atomic<bool> cancelled_{false};  // written under submitting_
+
+  std::vector<uint32_t> tokens_;  // of the committed rows of the ends
+  std::vector<RowId> body_ids_;   // of the same rows
+  uint32_t high_ = 0;             // rows computed since the text last started over
+  RowId next_body_id_ = 0;
+  bool keep_due_ = false;  // the body has not been told of body_ids_.back()
+
+  std::vector<Row> frame_;
+  RowId frame_body_id_ = 0;  // of the frame's first row
+  RowId frame_head_id_ = 0;
+  std::vector<int32_t> parents_;
+  std::vector<uint32_t> ids_;   // tokens to embed
+  StageReply reply_;            // its rows: the frame's hidden states, from the body
+  std::vector<float> rows_;     // on their way through head or tail
+  std::vector<uint32_t> wave_;  // rows of the frame that the tail sees together
+  std::vector<float> logits_;   // of the frame's rows that the tail has seen, in that order
+  uint32_t n_logits_ = 0;
+  Draft draft_;
+};
+
+}  // namespace splitd

@@ -1,0 +1,175 @@
+// The verify loop. The last token and a draft under it go through the model together; then the walk
+// samples at each row and follows the draft as long as the sampled token is in it. What is sampled
+// depends on the row's logits, the seed and the position alone, so the text is that of one token at
+// a time, whatever was drafted.
+#include <algorithm>
+#include <string>
+
+#include "runtime/decode/session.h"
+
+namespace splitd {
+
+using Edit = TimelineRequest::Edit;
+
+// Sends the last token's row with the draft below it, and what the step before kept.
+Status Session::send_step(uint32_t last_token, const Draft& draft) {
+  const auto n = static_cast<uint32_t>(draft.tokens.size() + 1);
+  frame_.clear();
+  parents_.clear();
+  ids_.clear();
+  for (uint32_t i = 0; i < n; ++i) {
+    const int32_t parent = i == 0 ? -1 : draft.parents[i - 1] + 1;
+    frame_.push_back({i == 0 ? last_token : draft.tokens[i - 1], parent, kNoRow, 0});
+    parents_.push_back(parent);
+    ids_.push_back(frame_.back().token);
+  }
+  n_logits_ = 0;
+
+  rows_.resize(size_t{n} * d_model());
+  pipeline_.head->embed(ids_, rows_.data());
+  TimelineRequest request;
+  frame_head_id_ = head_.timeline().next_id();
+  request.append = Frame{.first = frame_head_id_,
+                         .base = head_.timeline().last_committed(),
+                         .n_row = n,
+                         .parents = parents_};
+  SPLITD_TRY(head_.run(request, rows_.data(), [this] { return go_on(); }));
+  frame_body_id_ = next_body_id_;
+  request.append->first = frame_body_id_;
+  request.append->base = body_ids_.back();
+  if (keep_due_) {
+    request.edit = Edit::keep;
+    request.keep = body_ids_.back();
+  }
+  SPLITD_TRY(send(request, rows_));
+  keep_due_ = false;
+  SPLITD_TRY(receive());
+  mark_done(body_ids_.size());
+  if (reply_.ids.size() != n || reply_.rows.size() != rows_.size()) {
+    return peer_error("the body answered " + std::to_string(reply_.ids.size()) + " rows of " +
+                      std::to_string(n));
+  }
+  return {};
+}
+
+// Sends `row` and the likeliest path below it through the tail as one batch, to logits.
+Status Session::evaluate(uint32_t row) {
+  wave_.assign(1, row);
+  // Children stand behind their parents, siblings with the likelier first.
+  for (uint32_t i = row + 1; i < frame_.size(); ++i) {
+    if (frame_[i].parent == static_cast<int32_t>(wave_.back())) wave_.push_back(i);
+  }
+  const size_t d = d_model(), n = wave_.size();
+  rows_.resize(n * d);
+  for (size_t i = 0; i < n; ++i) {
+    std::copy_n(reply_.rows.begin() + static_cast<std::ptrdiff_t>(wave_[i] * d), d,
+                rows_.begin() + static_cast<std::ptrdiff_t>(i * d));
+  }
+  const int32_t parent = frame_[row].parent;
+  TimelineRequest request;
+  request.append = Frame{.first = tail_.timeline().next_id(),
+                         .base = parent < 0 ? tail_.timeline().last_committed()
+                                            : frame_[static_cast<size_t>(parent)].tail_id,
+                         .n_row = static_cast<uint32_t>(n)};
+  SPLITD_TRY(tail_.run(request, rows_.data(), [this] { return go_on(); }));
+  pipeline_.tail->norm(rows_, rows_.data());
+  if (logits_.size() < (n_logits_ + n) * n_vocab()) logits_.resize((n_logits_ + n) * n_vocab());
+  pipeline_.tail->project(rows_, logits_.data() + size_t{n_logits_} * n_vocab());
+  for (size_t i = 0; i < n; ++i) {
+    frame_[wave_[i]].tail_id = request.append->first + static_cast<RowId>(i);
+    frame_[wave_[i]].logits = n_logits_++;
+  }
+  return {};
+}
+
+// The walk ended at `row`: its path becomes text. The body is told with the next request.
+Status Session::keep_row(uint32_t row) {
+  TimelineRequest request;
+  request.edit = Edit::keep;
+  const auto never_stop = [] { return true; };
+  request.keep = frame_head_id_ + row;
+  SPLITD_TRY(head_.run(request, nullptr, never_stop));
+  request.keep = frame_[row].tail_id;
+  SPLITD_TRY(tail_.run(request, nullptr, never_stop));
+  const size_t first = tokens_.size();
+  for (auto at = static_cast<int32_t>(row); at >= 0; at = frame_[static_cast<size_t>(at)].parent) {
+    tokens_.push_back(frame_[static_cast<size_t>(at)].token);
+    body_ids_.push_back(frame_body_id_ + static_cast<RowId>(at));
+  }
+  std::reverse(tokens_.begin() + static_cast<std::ptrdiff_t>(first), tokens_.end());
+  std::reverse(body_ids_.begin() + static_cast<std::ptrdiff_t>(first), body_ids_.end());
+  high_ = std::max(high_, static_cast<uint32_t>(tokens_.size() + frame_.size()));
+  keep_due_ = true;
+  return {};
+}
+
+Status Session::decode(Generated& out, const GenerateOptions& options, Sampler& sampler,
+                       const std::function<bool(uint32_t)>& on_token) {
+  // Takes a token into the text; false ends it.
+  const auto accept = [&](uint32_t token) {
+    out.tokens.push_back(token);
+    sampler.push(token, true);
+    const bool wanted = on_token(token);
+    const auto& stops = options.stop_ids;
+    if (std::find(stops.begin(), stops.end(), token) != stops.end()) {
+      out.reason = FinishReason::stop;
+      return false;
+    }
+    if (!wanted) out.reason = FinishReason::callback;
+    return wanted && out.tokens.size() < options.max_tokens;
+  };
+
+  if (options.max_tokens == 0) return {};
+  out.tokens.reserve(std::min<size_t>(options.max_tokens, shape_.n_ctx + 1));
+  SPLITD_ASSIGN(uint32_t token,
+                sampler.sample(std::span(logits_).first(n_vocab()), tokens_.size()));
+  bool more = accept(token);
+  std::vector<uint32_t> text(tokens_);
+  while (more && tokens_.size() < shape_.n_ctx) {
+    if (!go_on()) return Error{ErrorKind::interrupted, "interrupted"};
+    // Rows below the one kept last stay pending until the next is kept: they take the other half.
+    const size_t room =
+        std::min<size_t>({std::max(1u, shape_.max_pending / 2), shape_.n_ctx - tokens_.size(),
+                          options.max_tokens - out.tokens.size()});
+    draft_.clear();
+    if (options.drafter != nullptr && room > 1) {
+      text.assign(tokens_.begin(), tokens_.end());
+      text.push_back(token);
+      options.drafter->propose(text, static_cast<uint32_t>(room - 1), draft_);
+    }
+    SPLITD_TRY(send_step(token, draft_));
+    out.n_step += 1;
+    out.n_row += frame_.size();
+
+    uint32_t row = 0, n_accepted = 0;
+    while (true) {
+      if (frame_[row].tail_id == kNoRow) SPLITD_TRY(evaluate(row));
+      const auto logits =
+          std::span(logits_).subspan(size_t{frame_[row].logits} * n_vocab(), n_vocab());
+      SPLITD_ASSIGN(token, sampler.sample(logits, tokens_.size() + n_accepted + 1));
+      more = accept(token);
+      if (!more) break;
+      uint32_t child = row + 1;
+      while (child < frame_.size() &&
+             (frame_[child].parent != static_cast<int32_t>(row) || frame_[child].token != token)) {
+        ++child;
+      }
+      if (child == frame_.size()) break;
+      row = child;
+      ++n_accepted;
+    }
+    if (options.drafter != nullptr) options.drafter->observe(draft_, n_accepted);
+    SPLITD_TRY(keep_row(row));
+  }
+  if (!keep_due_) return {};
+  TimelineRequest request;
+  request.edit = Edit::keep;
+  request.keep = body_ids_.back();
+  SPLITD_TRY(send(request, {}));
+  keep_due_ = false;
+  SPLITD_TRY(receive());
+  mark_done(body_ids_.size());
+  return {};
+}
+
+}  // namespace splitd

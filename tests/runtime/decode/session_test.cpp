@@ -1,0 +1,283 @@
+// Golden models through Session: greedy tokens, drafts that never change the text, prefix reuse,
+// cancelling, refusals. The body is a stage that computes in submit(), so that only the loop is
+// under test.
+#include "runtime/decode/session.h"
+
+#include <gtest/gtest.h>
+
+#include <deque>
+#include <map>
+#include <random>
+#include <thread>
+
+#include "tests/runtime/engine/golden_model.h"
+
+namespace splitd {
+namespace {
+
+class DirectStage final : public Stage {
+ public:
+  explicit DirectStage(Backend& backend) : backend_(backend) {}
+
+  Result<SessionId> open(const KvShape& shape) override {
+    SPLITD_ASSIGN(LayerRun run, LayerRun::open(backend_, backend_.layers(), shape));
+    sessions_.emplace(++last_, std::move(run));
+    return last_;
+  }
+  Status submit(SessionId id, const StageRequest& request) override {
+    LayerRun& run = sessions_.at(id);
+    StageReply reply;
+    reply.seq = request.seq;
+    reply.rows.assign(request.rows.begin(), request.rows.end());
+    ++n_request;
+    Status status = run.run(request.timeline, reply.rows.data(), [] { return true; });
+    if (!status.ok()) reply.error = status.take_error();
+    for (uint32_t i = 0; request.timeline.append && i < request.timeline.append->n_row; ++i) {
+      reply.ids.push_back(request.timeline.append->first + i);
+    }
+    n_row += reply.ids.size();
+    replies_.push_back(std::move(reply));
+    return {};
+  }
+  Status next(SessionId, Deadline, StageReply& reply) override {
+    reply = std::move(replies_.front());
+    replies_.pop_front();
+    return {};
+  }
+  void close(SessionId id) override { sessions_.erase(id); }
+
+  size_t n_request = 0;
+  size_t n_row = 0;
+
+ private:
+  Backend& backend_;
+  std::map<SessionId, LayerRun> sessions_;
+  std::deque<StageReply> replies_;
+  SessionId last_ = 0;
+};
+
+// Any tree: right, wrong, empty, as large as allowed.
+class RandomDrafter final : public Drafter {
+ public:
+  RandomDrafter(uint32_t seed, std::vector<uint32_t> truth, uint32_t n_vocab)
+      : random_(seed), truth_(std::move(truth)), n_vocab_(n_vocab) {}
+
+  void propose(std::span<const uint32_t> text, uint32_t budget, Draft& draft) override {
+    const uint32_t n = below(4) == 0 ? 0 : below(budget + 1);
+    std::vector<size_t> depth;
+    for (uint32_t i = 0; i < n; ++i) {
+      const auto parent = static_cast<int32_t>(below(3) == 0 ? below(i + 1) : i) - 1;
+      const size_t d = parent < 0 ? 0 : depth[static_cast<size_t>(parent)] + 1;
+      depth.push_back(d);
+      const size_t at = text.size() + d;
+      const bool right = below(5) != 0 && at < truth_.size();
+      draft.tokens.push_back(right ? truth_[at] : below(n_vocab_));
+      draft.parents.push_back(parent);
+      draft.probabilities.push_back(0.5f);
+    }
+  }
+  void observe(const Draft&, uint32_t n_accepted) override { accepted += n_accepted; }
+
+  size_t accepted = 0;
+
+ private:
+  uint32_t below(uint32_t n) { return static_cast<uint32_t>(random_() % n); }
+  std::mt19937 random_;
+  std::vector<uint32_t> truth_;
+  uint32_t n_vocab_;
+};
+
+class SessionTest : public testing::TestWithParam<std::string> {
+ protected:
+  SessionTest()
+      : model_(GetParam()),
+        pool_(1),
+        backend_(model_.backend(*kernels::runnable_tables().back(), pool_)),
+        body_(*backend_) {}
+
+  // The whole model as body; or, with cuts, split between head, body and tail.
+  Pipeline pipeline() { return {backend_.get(), {0, 0}, &body_, backend_.get(), {0, 0}}; }
+
+  std::unique_ptr<Session> open(const Pipeline& pipeline, uint32_t max_pending = 12) {
+    const auto n_ctx = static_cast<uint32_t>(*model_.json().find("session_length")->to_u64());
+    return std::move(*Session::open(pipeline, {n_ctx, max_pending, KvType::f32}));
+  }
+
+  Generated generate(Session& session, const std::vector<uint32_t>& prompt, uint32_t n,
+                     SamplingOptions sampling = {}, Drafter* drafter = nullptr) {
+    Sampler sampler(std::move(sampling), model_.config().n_vocab);
+    GenerateOptions options;
+    options.max_tokens = n;
+    options.drafter = drafter;
+    Result<Generated> out =
+        session.generate(prompt, options, sampler, [](uint32_t) { return true; });
+    EXPECT_TRUE(out.ok()) << out.error().message;
+    return out.ok() ? *out : Generated();
+  }
+
+  std::vector<uint32_t> prompt(size_t which, const char* field = "tokens") {
+    std::vector<std::vector<uint32_t>> all;
+    for (const Json p : model_.json().find("prompts")->elements()) {
+      all.push_back(integers<uint32_t>(*p.find(field)));
+    }
+    return all[which];
+  }
+
+  GoldenModel model_;
+  ThreadPool pool_;
+  std::unique_ptr<Backend> backend_;
+  DirectStage body_;
+};
+
+TEST_P(SessionTest, GreedyTokensInOneSessionAfterAnother) {
+  const std::unique_ptr<Session> session = open(pipeline());
+  for (const size_t which : {2u, 0u, 1u, 2u}) {
+    EXPECT_EQ(generate(*session, prompt(which), 48).tokens, prompt(which, "greedy"));
+  }
+}
+
+TEST_P(SessionTest, SplitIntoHeadBodyAndTail) {
+  const uint32_t n_layer = model_.config().n_layer;
+  const ModelFiles& files = model_.files();
+  const LayerRange ranges[] = {{0, 1}, {1, n_layer - 1}, {n_layer - 1, n_layer}};
+  std::vector<ModelWeights> weights;
+  std::vector<std::unique_ptr<Backend>> parts;
+  for (const LayerRange range : ranges) {
+    weights.push_back(std::move(*files.weights(range, true, true)));
+    const kernels::KernelTable& table = *kernels::runnable_tables().back();
+    parts.push_back(
+        std::move(*make_cpu_backend(files.config(), weights.back(), {&table, &pool_, true})));
+  }
+  DirectStage body(*parts[1]);
+  const std::unique_ptr<Session> session =
+      open({parts[0].get(), ranges[0], &body, parts[2].get(), ranges[2]});
+  const std::vector<uint32_t> truth = prompt(2, "greedy");
+  std::vector<uint32_t> all = prompt(2);
+  all.insert(all.end(), truth.begin(), truth.end());
+  RandomDrafter drafter(7, all, model_.config().n_vocab);
+  EXPECT_EQ(generate(*session, prompt(2), 48, {}, &drafter).tokens, truth);
+  EXPECT_EQ(generate(*session, prompt(1), 48).tokens, prompt(1, "greedy"));
+  EXPECT_GT(drafter.accepted, 5u);
+}
+
+TEST_P(SessionTest, DraftsChangeNothingAtAnyTemperature) {
+  for (const double temperature : {0.0, 0.8}) {
+    const SamplingOptions sampling{
+        .temperature = temperature, .top_k = 40, .repeat_penalty = 1.1, .seed = 11};
+    const std::vector<uint32_t> plain = generate(*open(pipeline()), prompt(1), 40, sampling).tokens;
+    std::vector<uint32_t> all = prompt(1);
+    all.insert(all.end(), plain.begin(), plain.end());
+    size_t accepted = 0;
+    for (uint32_t seed = 0; seed < 4; ++seed) {
+      RandomDrafter drafter(seed, all, model_.config().n_vocab);
+      const uint32_t n = 30 + seed;  // never more than asked for
+      const Generated got = generate(*open(pipeline()), prompt(1), n, sampling, &drafter);
+      EXPECT_EQ(got.tokens, std::vector<uint32_t>(plain.begin(), plain.begin() + n));
+      accepted += drafter.accepted;
+    }
+    EXPECT_GT(accepted, 20u);
+  }
+}
+
+TEST_P(SessionTest, WhatIsThereIsNotComputedAgain) {
+  const std::unique_ptr<Session> session = open(pipeline());
+  std::vector<uint32_t> text = prompt(1);
+  const Generated first = generate(*session, text, 10);
+  text.insert(text.end(), first.tokens.begin(), first.tokens.end());
+  const size_t before = body_.n_row;
+  const Generated more = generate(*session, text, 5);
+  EXPECT_EQ(more.n_reused, text.size() - 1);
+  EXPECT_EQ(body_.n_row - before, 1 + 4u);
+  const std::vector<uint32_t> truth = prompt(1, "greedy");
+  EXPECT_EQ(more.tokens, std::vector<uint32_t>(truth.begin() + 10, truth.begin() + 15));
+  // Another continuation of the same prompt goes back to where they part.
+  text = prompt(1);
+  text.back() = (text.back() + 1) % model_.config().n_vocab;
+  const std::vector<uint32_t> other = generate(*session, text, 8).tokens;
+  EXPECT_EQ(other, generate(*open(pipeline()), text, 8).tokens);
+}
+
+TEST_P(SessionTest, StopsWhereItIsTold) {
+  const std::vector<uint32_t> truth = prompt(1, "greedy");
+  const std::unique_ptr<Session> session = open(pipeline());
+  Sampler sampler({}, model_.config().n_vocab);
+  GenerateOptions options;
+  options.stop_ids = {truth[6]};
+  const auto always = [](uint32_t) { return true; };
+  Result<Generated> out = session->generate(prompt(1), options, sampler, always);
+  ASSERT_TRUE(out.ok());
+  EXPECT_EQ(out->reason, FinishReason::stop);
+  EXPECT_EQ(out->tokens.back(), truth[6]);
+  size_t seen = 0;
+  out = session->generate(prompt(1), {}, sampler, [&](uint32_t) { return ++seen < 3; });
+  ASSERT_TRUE(out.ok());
+  EXPECT_EQ(out->reason, FinishReason::callback);
+  EXPECT_EQ(out->tokens.size(), 3u);
+  options.max_tokens = 1;
+  options.stop_ids.clear();
+  out = session->generate(prompt(2), options, sampler, always);
+  EXPECT_EQ(out->tokens.size(), 1u);
+  EXPECT_EQ(out->reason, FinishReason::length);
+  // The context ends before the tokens do.
+  options.max_tokens = 1000;
+  out = session->generate(prompt(2), options, sampler, always);
+  EXPECT_EQ(out->tokens.size(), 93 - 45 + 1u);
+}
+
+TEST_P(SessionTest, CancelledTextsLeaveTheSessionUsable) {
+  const std::unique_ptr<Session> session = open(pipeline());
+  const std::vector<uint32_t> truth = prompt(2, "greedy");
+  for (const size_t after : {1u, 2u, 5u}) {
+    size_t seen = 0;
+    Sampler sampler({}, model_.config().n_vocab);
+    GenerateOptions options;
+    const Result<Generated> out = session->generate(prompt(2), options, sampler, [&](uint32_t) {
+      if (++seen == after) std::thread([&] { session->cancel(); }).join();
+      return true;
+    });
+    ASSERT_FALSE(out.ok());
+    EXPECT_EQ(out.error().kind, ErrorKind::interrupted);
+    EXPECT_EQ(seen, after);
+    EXPECT_EQ(generate(*session, prompt(2), 48).tokens, truth);
+  }
+}
+
+TEST_P(SessionTest, RefusesBeforeItComputes) {
+  const std::unique_ptr<Session> session = open(pipeline());
+  Sampler sampler({}, model_.config().n_vocab);
+  const auto error = [&](const std::vector<uint32_t>& text) {
+    const Result<Generated> out =
+        session->generate(text, {}, sampler, [](uint32_t) { return true; });
+    return out.ok() ? "accepted" : out.error().message;
+  };
+  EXPECT_EQ(error({}), "the prompt is empty: at least one token is needed");
+  EXPECT_EQ(error(std::vector<uint32_t>(94, 5)),
+            "the prompt has 94 tokens; the context has room for 93");
+  const std::string n_vocab = std::to_string(model_.config().n_vocab);
+  EXPECT_EQ(error({1, model_.config().n_vocab}),
+            "token 1 of the prompt is " + n_vocab + "; the vocabulary has " + n_vocab);
+  EXPECT_EQ(body_.n_request, 0u);
+}
+
+TEST_P(SessionTest, ScoresEveryRow) {
+  const std::unique_ptr<Session> session = open(pipeline());
+  const std::vector<float> expected = model_.expected("logits.45");
+  std::vector<float> got;
+  ASSERT_TRUE(session
+                  ->score(prompt(2),
+                          [&](size_t row, std::span<float> logits) -> Status {
+                            EXPECT_EQ(row * logits.size(), got.size());
+                            got.insert(got.end(), logits.begin(), logits.end());
+                            return {};
+                          })
+                  .ok());
+  EXPECT_LE(relative_error(got, expected), 5e-4);
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, SessionTest,
+                         testing::Values("llama_bf16", "gemma3_text", "qwen3_moe", "mistral_window",
+                                         "phi3_longrope_long"),
+                         [](const auto& test) { return test.param; });
+
+}  // namespace
+}  // namespace splitd
