@@ -1,0 +1,411 @@
+// Owns: the loops of a matrix product, for any vector type. Included by the units of one
+// instruction set, each with its own policy P (see matmul_avx512.cpp for what one holds);
+// everything here is in an unnamed namespace.
+//
+// A step is one 64-byte line of weights: P::kStep of them, taken as P::kSub vectors. Every output
+// has ONE vector accumulator. Step by step in ascending order, and for each of the kSub vectors,
+// acc ← acc + a_vector · w_vector; the last step is padded with zeros; P::reduce adds the lanes up
+// in a fixed tree. Few rows, many rows, remainders: all do exactly this per output, with the same
+// instructions, so they give the same bits. A sum that is set aside between blocks of k is set
+// aside whole (all lanes), which rounds nothing.
+//
+// Prepared activations: panels of at most P::kRows rows, as even as possible. Inside a panel, step
+// by step and vector by vector, the vectors of all its rows side by side: one stream for a tile,
+// where rows 2^n bytes apart would compete for the same few lines of the cache.
+#pragma once
+
+#include <cstring>
+
+#include "kernels/matmul.h"
+
+#if defined(__clang__)
+#define KERNEL_UNROLL _Pragma("unroll")
+#else
+#define KERNEL_UNROLL _Pragma("GCC unroll 16")
+#endif
+#define KERNEL_INLINE inline __attribute__((always_inline))
+#define KERNEL_INLINE_LAMBDA __attribute__((always_inline))
+
+namespace splitd::kernels {
+namespace {
+
+constexpr size_t kLineBytes = 64;
+constexpr size_t kPrefetchBytes = 32768;  // at least so far ahead; measured: README.md
+constexpr size_t kClaimBytes = 65536;
+
+constexpr size_t min_of(size_t a, size_t b) {
+  return a < b ? a : b;
+}
+constexpr size_t max_of(size_t a, size_t b) {
+  return a > b ? a : b;
+}
+constexpr size_t round_up(size_t value, size_t unit) {
+  return (value + unit - 1) / unit * unit;
+}
+
+template <class P>
+struct Matmul {
+  using Vec = typename P::Vec;
+
+  static constexpr size_t kVecBytes = P::kVecBytes;
+  static constexpr size_t kStepBytes = P::kSub * kVecBytes;  // of one prepared row
+  static constexpr size_t kRows = P::kRows, kCols = P::kCols;
+  static constexpr size_t kWideRows = P::kWideRows, kWideCols = P::kWideCols;
+
+  // Up to here weights are used straight from where they lie; beyond, they are first laid out, and
+  // converted, in blocks that stay in the caches while all rows pass over them.
+  static constexpr size_t kFewRows = P::kFewRows;
+  static constexpr size_t kGroupCols = 32;    // weight rows that share a block of k, few rows
+  static constexpr size_t kBlockCols = 32;    // the same, many rows
+  static constexpr size_t kBlockPanels = 32;  // panels whose sums are kept between blocks of k
+  static constexpr size_t kBlockSteps = P::kBlockVectors / P::kSub;
+  static_assert(kGroupCols % kWideCols == 0 && kGroupCols % kCols == 0 && kBlockCols % kCols == 0);
+  static_assert(kFewRows > kRows * (kRows - 2), "many rows: panels of kRows or kRows - 1 only");
+
+  static size_t steps_of(size_t k) { return (k + P::kStep - 1) / P::kStep; }
+  static size_t panels_of(size_t m) { return (m + kRows - 1) / kRows; }
+  static size_t panel_begin(size_t panel, size_t m) { return panel * m / panels_of(m); }
+
+  // ---------------------------------------------------------------- activations
+
+  static size_t prepared_bytes(size_t m, size_t k) { return m * steps_of(k) * kStepBytes; }
+
+  static void prepare(const float* a, size_t a_stride, const uint32_t* rows, size_t m, size_t k,
+                      size_t m_begin, size_t m_end, void* prepared) {
+    const size_t full = k / P::kStep, rest = k % P::kStep;
+    for (size_t i = m_begin; i < m_end; ++i) {
+      const float* row = a + (rows != nullptr ? rows[i] : i) * a_stride;  // (K)
+      const size_t panel = ((i + 1) * panels_of(m) - 1) / m;
+      const size_t first = panel_begin(panel, m), height = panel_begin(panel + 1, m) - first;
+      std::byte* out = static_cast<std::byte*>(prepared) + first * steps_of(k) * kStepBytes +
+                       (i - first) * kVecBytes;
+      for (size_t s = 0; s < full; ++s) {
+        P::prepare_step(row + s * P::kStep, out + s * height * kStepBytes, height * kVecBytes);
+      }
+      if (rest != 0) {
+        float padded[P::kStep] = {};
+        std::memcpy(padded, row + full * P::kStep, rest * sizeof(float));
+        P::prepare_step(padded, out + full * height * kStepBytes, height * kVecBytes);
+      }
+    }
+  }
+
+  // ---------------------------------------------------------------- one tile
+
+  struct Tile {
+    const std::byte* act;  // a panel, at the first step
+    const std::byte* w;    // weight rows as stored, w_bytes apart, or a laid out panel
+    size_t w_bytes;
+    size_t full, rest;       // whole steps; elements of the last, partial one (as stored only)
+    const std::byte* ahead;  // what to prefetch meanwhile,
+    size_t ahead_lines;      // so many lines a step: C, C / 2, C / 4 or 0
+    std::byte* sums;         // the tile's accumulators: read unless first, written unless last
+    bool first, last;
+    float* c;  // written if last
+    size_t c_stride, cols;
+  };
+
+  // Adds one step of R rows by C columns to the accumulators.
+  template <bool kLaidOut, size_t R, size_t C>
+  static KERNEL_INLINE void step(const std::byte* act, const std::byte* w, size_t w_bytes,
+                                 Vec (&acc)[R][C]) {
+    KERNEL_UNROLL
+    for (size_t sub = 0; sub < P::kSub; ++sub) {
+      typename P::Weight weight[C];
+      KERNEL_UNROLL
+      for (size_t j = 0; j < C; ++j) {
+        weight[j] = kLaidOut ? P::kept_weight(w + (sub * C + j) * kVecBytes)
+                             : P::weight(w + j * w_bytes, sub);
+      }
+      KERNEL_UNROLL
+      for (size_t i = 0; i < R; ++i) {
+        const typename P::Act a = P::act(act + (sub * R + i) * kVecBytes);
+        KERNEL_UNROLL
+        for (size_t j = 0; j < C; ++j) acc[i][j] = P::mul_add(a, weight[j], acc[i][j]);
+      }
+    }
+  }
+
+  // The sums of C accumulators, all lanes added up.
+  template <size_t C>
+  static KERNEL_INLINE void reduce(const Vec (&acc)[C], float* out) {
+    if constexpr (C == 1) {
+      float sums[4];
+      P::reduce(acc[0], P::zero(), P::zero(), P::zero(), sums);
+      out[0] = sums[0];
+    } else {
+      static_assert(C % 4 == 0);
+      KERNEL_UNROLL
+      for (size_t j = 0; j < C; j += 4) {
+        P::reduce(acc[j], acc[j + 1], acc[j + 2], acc[j + 3], out + j);
+      }
+    }
+  }
+
+  template <bool kLaidOut, size_t R, size_t C>
+  static void run_tile(const Tile& tile) {
+    constexpr size_t kWeightStep = kLaidOut ? C * kStepBytes : kLineBytes;
+    const std::byte *act = tile.act, *w = tile.w, *ahead = tile.ahead;
+    Vec acc[R][C];
+    KERNEL_UNROLL
+    for (size_t i = 0; i < R; ++i) {
+      KERNEL_UNROLL
+      for (size_t j = 0; j < C; ++j) {
+        acc[i][j] = tile.first ? P::zero() : P::load(tile.sums + (i * C + j) * sizeof(Vec));
+      }
+    }
+    const auto steps = [&]<size_t kLines>() KERNEL_INLINE_LAMBDA {
+      for (size_t s = 0; s < tile.full; ++s) {
+        KERNEL_UNROLL
+        for (size_t j = 0; j < kLines; ++j) __builtin_prefetch(ahead + j * kLineBytes, 0, 2);
+        ahead += kLines * kLineBytes;
+        step<kLaidOut, R, C>(act, w, tile.w_bytes, acc);
+        act += R * kStepBytes;
+        w += kWeightStep;
+      }
+    };
+    if (tile.ahead_lines == 0) {
+      steps.template operator()<0>();
+    } else if (kLaidOut) {
+      steps.template operator()<1>();
+    } else if (C < 4 || tile.ahead_lines == C) {
+      steps.template operator()<C>();
+    } else if (tile.ahead_lines == C / 2) {
+      steps.template operator()<C / 2>();
+    } else {
+      steps.template operator()<C / 4>();
+    }
+    if (!kLaidOut && tile.rest != 0) {
+      alignas(kLineBytes) std::byte padded[C][kLineBytes] = {};
+      for (size_t j = 0; j < C; ++j) {
+        std::memcpy(padded[j], w + j * tile.w_bytes, tile.rest * P::kWeightBytes);
+      }
+      step<false, R, C>(act, &padded[0][0], kLineBytes, acc);
+    }
+    if (!tile.last) {
+      KERNEL_UNROLL
+      for (size_t i = 0; i < R; ++i) {
+        KERNEL_UNROLL
+        for (size_t j = 0; j < C; ++j) P::keep(acc[i][j], tile.sums + (i * C + j) * sizeof(Vec));
+      }
+      return;
+    }
+    float out[R][C];
+    KERNEL_UNROLL
+    for (size_t i = 0; i < R; ++i) reduce<C>(acc[i], out[i]);
+    for (size_t i = 0; i < R; ++i) {
+      if (tile.cols == C) {
+        std::memcpy(tile.c + i * tile.c_stride, out[i], sizeof out[i]);
+      } else {
+        std::memcpy(tile.c + i * tile.c_stride, out[i], tile.cols * sizeof(float));
+      }
+    }
+  }
+
+  // run_tile for a height known only now, at most R and at least kLeast.
+  template <bool kLaidOut, size_t C, size_t R, size_t kLeast = 1>
+  static void run_tile_of(size_t height, const Tile& tile) {
+    if constexpr (R > kLeast) {
+      if (height < R) return run_tile_of<kLaidOut, C, R - 1, kLeast>(height, tile);
+    }
+    run_tile<kLaidOut, R, C>(tile);
+  }
+
+  // ---------------------------------------------------------------- very few rows
+
+  // Weight rows one after the other: memory sees nothing but one linear read, which on the machines
+  // measured beats any prefetching, as long as the activations stay in the L1.
+  template <size_t R>
+  static void run_linear(const MatmulArgs& args) {
+    const size_t w_bytes = args.k * P::kWeightBytes;
+    const size_t full = args.k / P::kStep, rest = args.k % P::kStep;
+    const auto* act = static_cast<const std::byte*>(args.prepared);
+    const std::byte* row = static_cast<const std::byte*>(args.w) + args.n_begin * w_bytes;
+    for (size_t n = args.n_begin; n < args.n_end; ++n, row += w_bytes) {
+      Vec acc[R][1];
+      KERNEL_UNROLL
+      for (size_t i = 0; i < R; ++i) acc[i][0] = P::zero();
+      for (size_t s = 0; s < full; ++s) {
+        step<false, R, 1>(act + s * R * kStepBytes, row + s * kLineBytes, 0, acc);
+      }
+      if (rest != 0) {
+        alignas(kLineBytes) std::byte padded[kLineBytes] = {};
+        std::memcpy(padded, row + full * kLineBytes, rest * P::kWeightBytes);
+        step<false, R, 1>(act + full * R * kStepBytes, padded, 0, acc);
+      }
+      float sums[4];
+      P::reduce(acc[0][0], acc[R - 1][0], P::zero(), P::zero(), sums);
+      KERNEL_UNROLL
+      for (size_t i = 0; i < R; ++i) args.c[i * args.c_stride + n] = sums[i];
+    }
+  }
+
+  // ---------------------------------------------------------------- few rows
+
+  // So many steps of all rows that their activations stay in the L1 beside the weights.
+  static size_t few_steps(size_t m, size_t k) {
+    const size_t fit = max_of(P::kActBytes / (m * kStepBytes), P::kLeastSteps);
+    const size_t steps = steps_of(k), blocks = (steps + fit - 1) / fit;
+    return (steps + blocks - 1) / blocks;
+  }
+
+  // C weight rows from n against all rows, steps [s, s_end).
+  template <size_t C>
+  static void run_columns(const MatmulArgs& args, size_t n, size_t s, size_t s_end, std::byte* sums,
+                          const std::byte* ahead) {
+    const size_t w_bytes = args.k * P::kWeightBytes, steps = steps_of(args.k);
+    const size_t full = min_of(s_end, args.k / P::kStep);
+    // All panels share the prefetching, so that memory is never idle.
+    const size_t panels = panels_of(args.m);
+    const size_t sharers = C < 4 || panels == 1 ? 1 : panels < 4 ? 2 : 4;
+    Tile tile{.act = nullptr,
+              .w = static_cast<const std::byte*>(args.w) + n * w_bytes + s * kLineBytes,
+              .w_bytes = w_bytes,
+              .full = full - s,
+              .rest = full < s_end ? args.k % P::kStep : 0,
+              .ahead = ahead,
+              .ahead_lines = C / sharers,
+              .sums = sums,
+              .first = s == 0,
+              .last = s_end == steps,
+              .c = nullptr,
+              .c_stride = args.c_stride,
+              .cols = C};
+    for (size_t panel = 0; panel < panels; ++panel) {
+      const size_t first = panel_begin(panel, args.m);
+      const size_t height = panel_begin(panel + 1, args.m) - first;
+      tile.act =
+          static_cast<const std::byte*>(args.prepared) + (first * steps + s * height) * kStepBytes;
+      tile.c = args.c + first * args.c_stride + n;
+      run_tile_of<false, C, C == kWideCols ? kWideRows : kRows>(height, tile);
+      tile.sums += height * C * sizeof(Vec);
+      tile.ahead += tile.full * tile.ahead_lines * kLineBytes;
+      if (panel + 1 == sharers) tile.ahead_lines = 0;
+    }
+  }
+
+  static void run_few(const MatmulArgs& args) {
+    const size_t w_bytes = args.k * P::kWeightBytes, steps = steps_of(args.k);
+    const size_t block = few_steps(args.m, args.k);
+    const auto* w = static_cast<const std::byte*>(args.w);
+    for (size_t n = args.n_begin; n < args.n_end; n += kGroupCols) {
+      const size_t n_end = min_of(args.n_end, n + kGroupCols);
+      // While one group is multiplied the next is prefetched, in the order in which it lies.
+      const std::byte* ahead = w + n * w_bytes + max_of(kGroupCols * w_bytes, kPrefetchBytes);
+      for (size_t s = 0; s < steps; s += block) {
+        const size_t s_end = min_of(steps, s + block);
+        size_t j = n;
+        const auto columns = [&]<size_t C>() {
+          for (; j + C <= n_end; j += C, ahead += C * (s_end - s) * kLineBytes) {
+            auto* sums = static_cast<std::byte*>(args.scratch) + (j - n) * args.m * sizeof(Vec);
+            run_columns<C>(args, j, s, s_end, sums, ahead);
+          }
+        };
+        if (args.m <= kWideRows) columns.template operator()<kWideCols>();
+        columns.template operator()<kCols>();
+        columns.template operator()<1>();
+      }
+    }
+  }
+
+  // ---------------------------------------------------------------- many rows
+
+  // Lays out steps [s_begin, s_end) of `cols` weight rows in panels of kCols columns.
+  static void lay_out(const std::byte* w, size_t k, size_t cols, size_t s_begin, size_t s_end,
+                      std::byte* out) {
+    const size_t w_bytes = k * P::kWeightBytes, full = k / P::kStep, rest = k % P::kStep;
+    for (size_t j = 0; j < round_up(cols, kCols); ++j) {
+      const std::byte* row = w + min_of(j, cols - 1) * w_bytes;  // repeats fill the last panel
+      std::byte* to =
+          out + j / kCols * kCols * (s_end - s_begin) * kStepBytes + j % kCols * kVecBytes;
+      for (size_t s = s_begin; s < s_end; ++s) {
+        alignas(kLineBytes) std::byte padded[kLineBytes];
+        const std::byte* line = row + s * kLineBytes;
+        if (s >= full) {
+          std::memset(padded, 0, kLineBytes);
+          std::memcpy(padded, line, rest * P::kWeightBytes);
+          line = padded;
+        }
+        KERNEL_UNROLL
+        for (size_t sub = 0; sub < P::kSub; ++sub, to += kCols * kVecBytes) {
+          P::keep_weight(P::weight(line, sub), to);
+        }
+      }
+    }
+  }
+
+  static void run_many(const MatmulArgs& args) {
+    const size_t steps = steps_of(args.k), w_bytes = args.k * P::kWeightBytes;
+    const size_t panels = panels_of(args.m), block = min_of(steps, kBlockSteps);
+    auto* weights = static_cast<std::byte*>(args.scratch);
+    std::byte* sums = weights + kBlockCols * block * kStepBytes;
+    const auto* prepared = static_cast<const std::byte*>(args.prepared);
+    for (size_t n = args.n_begin; n < args.n_end; n += kBlockCols) {
+      const size_t cols = min_of(kBlockCols, args.n_end - n);
+      const std::byte* w = static_cast<const std::byte*>(args.w) + n * w_bytes;
+      for (size_t p = 0; p < panels; p += kBlockPanels) {
+        for (size_t s = 0; s < steps; s += block) {
+          const size_t s_end = min_of(steps, s + block);
+          if (p == 0 || block < steps) lay_out(w, args.k, cols, s, s_end, weights);
+          // Each of the first tiles prefetches its share of what will be laid out next.
+          const std::byte* next = w + (s_end < steps ? s_end * kLineBytes : kBlockCols * w_bytes);
+          size_t tile_index = 0;
+          std::byte* tile_sums = sums;
+          for (size_t panel = p; panel < min_of(panels, p + kBlockPanels); ++panel) {
+            const size_t first = panel_begin(panel, args.m);
+            const size_t height = panel_begin(panel + 1, args.m) - first;
+            for (size_t j = 0; j < cols; j += kCols) {
+              run_tile_of<true, kCols, kRows, kRows - 1>(
+                  height, {.act = prepared + (first * steps + s * height) * kStepBytes,
+                           .w = weights + j * (s_end - s) * kStepBytes,
+                           .w_bytes = 0,
+                           .full = s_end - s,
+                           .rest = 0,
+                           .ahead = next + tile_index * w_bytes,
+                           .ahead_lines = size_t{tile_index < kBlockCols},
+                           .sums = tile_sums,
+                           .first = s == 0,
+                           .last = s_end == steps,
+                           .c = args.c + first * args.c_stride + n + j,
+                           .c_stride = args.c_stride,
+                           .cols = min_of(kCols, cols - j)});
+              ++tile_index;
+              tile_sums += height * kCols * sizeof(Vec);
+            }
+          }
+        }
+      }
+    }
+  }
+
+  // ---------------------------------------------------------------- the whole
+
+  static size_t scratch_bytes(size_t m, size_t k) {
+    const size_t steps = steps_of(k);
+    if (m <= kFewRows) {
+      return few_steps(m, k) < steps ? m * kGroupCols * sizeof(Vec) : 0;
+    }
+    return kBlockCols * min_of(steps, kBlockSteps) * kStepBytes +
+           (steps > kBlockSteps ? kBlockPanels * kRows * kBlockCols * sizeof(Vec) : 0);
+  }
+
+  static void run(const MatmulArgs& args) {
+    if (args.m > kFewRows) return run_many(args);
+    if (args.m <= 2 && args.m * steps_of(args.k) * kStepBytes <= P::kLinearBytes) {
+      return args.m == 1 ? run_linear<1>(args) : run_linear<2>(args);
+    }
+    run_few(args);
+  }
+
+  static size_t claim_rows(size_t m, size_t k) {
+    if (m > kFewRows) return kBlockCols;
+    return max_of(kClaimBytes / (k * P::kWeightBytes) / kGroupCols, 1) * kGroupCols;
+  }
+
+  static MatmulKernel kernel() {
+    return {prepared_bytes, prepare, scratch_bytes, run, claim_rows, P::kOrder};
+  }
+};
+
+}  // namespace
+}  // namespace splitd::kernels
