@@ -130,9 +130,14 @@ void write_windows(JsonWriter& out, const ModelConfig& config, const Family& fam
 }
 
 void write_gemma(JsonWriter& out, const ModelConfig& config) {
-  out.field("hidden_activation", "gelu_pytorch_tanh");
-  const double scale = double{config.attn_scale};
-  out.field("query_pre_attn_scalar", static_cast<uint64_t>(std::lround(1.0 / (scale * scale))));
+  const double scalar = 1.0 / (double{config.attn_scale} * double{config.attn_scale});
+  const double whole = std::round(scalar);
+  out.key("query_pre_attn_scalar");
+  if (static_cast<float>(std::pow(whole, -0.5)) == config.attn_scale && whole < 1e15) {
+    out.number(static_cast<uint64_t>(whole));  // newer releases insist on an integer
+  } else {
+    out.number(scalar);
+  }
   for (const auto& [key, cap] : {std::pair("attn_logit_softcapping", config.attn_softcap),
                                  std::pair("final_logit_softcapping", config.final_softcap)}) {
     out.key(key);
@@ -179,9 +184,8 @@ std::string write_config_json(const ModelConfig& config, DType dtype, std::optio
   out.field("max_position_embeddings", config.n_ctx);
   out.key("rms_norm_eps");
   write_float(out, config.norm_eps);
-  if (!family.gemma) {
-    out.field("hidden_act", kActivations[static_cast<size_t>(config.activation)]);
-  }
+  out.field(family.gemma ? "hidden_activation" : "hidden_act",
+            kActivations[static_cast<size_t>(config.activation)]);
   if (family.attention_bias) out.field("attention_bias", config.qkv_bias);
   if (family.mlp_bias) out.field("mlp_bias", config.mlp_bias);
   out.field("tie_word_embeddings", config.tied);

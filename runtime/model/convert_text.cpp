@@ -5,6 +5,7 @@
 #include "runtime/base/files.h"
 #include "runtime/base/utf8.h"
 #include "runtime/model/config_write.h"
+#include "runtime/model/tokenizer/gguf_tokenizer.h"
 
 namespace splitd {
 namespace {
@@ -96,6 +97,9 @@ Result<bool> write_gguf_texts(const ModelFiles& model, DType dtype, const std::s
   SPLITD_TRY(write_file(directory + "/generation_config.json",
                         write_generation_config_json(model.config(), pad)));
   if (model.tokenizer_path().empty()) return false;
+  Result<std::string> tokenizer = tokenizer_json_from_gguf(gguf);
+  if (!tokenizer) return tokenizer.take_error().within(model.path());
+  SPLITD_TRY(write_file(directory + "/tokenizer.json", *tokenizer));
   SPLITD_TRY(write_file(directory + "/tokenizer_config.json",
                         make_tokenizer_config(gguf, model.config())));
   return true;

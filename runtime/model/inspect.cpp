@@ -17,11 +17,6 @@ bool has_weights(const std::string& directory) {
          path_exists(directory + "/model.safetensors.index.json");
 }
 
-bool starts_with_gguf(const std::string& path) {
-  const Result<MappedFile> file = MappedFile::open(path);
-  return file.ok() && file->text().starts_with("GGUF");
-}
-
 Result<ModelConfig> read_config_file(const std::string& path) {
   SPLITD_ASSIGN(std::string text, read_file(path, kMaxConfigBytes));
   const Result<JsonDoc> doc = JsonDoc::parse(std::move(text));
@@ -40,7 +35,7 @@ Result<Inspection> Inspection::open(const std::string& path) {
   const bool directory = is_directory(path);
   if (directory && !has_weights(path)) {
     SPLITD_ASSIGN(out.config_, read_model_config(path));
-  } else if (directory || path.ends_with(".gguf") || starts_with_gguf(path)) {
+  } else if (directory || is_gguf(path)) {
     SPLITD_ASSIGN(out.model_, ModelFiles::open(path));
   } else if (path.ends_with("config.json")) {
     SPLITD_ASSIGN(out.config_, read_config_file(path));

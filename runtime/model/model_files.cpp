@@ -72,10 +72,16 @@ Result<ModelConfig> read_model_config(const std::string& directory) {
   return config;
 }
 
+bool is_gguf(const std::string& path) {
+  if (path.ends_with(".gguf")) return true;
+  const Result<MappedFile> file = MappedFile::open(path);
+  return file.ok() && file->text().starts_with("GGUF");
+}
+
 Result<ModelFiles> ModelFiles::open(const std::string& path) {
   if (is_directory(path)) return open_directory(path);
-  if (path.ends_with(".gguf")) return open_gguf(path);
   if (!path_exists(path)) return model_error(path + " does not exist");
+  if (is_gguf(path)) return open_gguf(path);
   return model_error(path +
                      " is no model; accepted: a Hugging Face model directory or a .gguf file");
 }

@@ -44,6 +44,9 @@ struct FileRange {
 // config.json, and what generation_config.json adds to it. Needs no weights.
 [[nodiscard]] Result<ModelConfig> read_model_config(const std::string& directory);
 
+// By its name or its first bytes.
+[[nodiscard]] bool is_gguf(const std::string& path);
+
 class ModelFiles {
  public:
   static Result<ModelFiles> open(const std::string& path);

@@ -191,11 +191,14 @@ std::vector<TensorSpec> model_schema(const ModelConfig& config) {
 }
 
 uint64_t parameter_count(const ModelConfig& config) {
-  uint64_t total = 0;
-  for (const TensorSpec& spec : model_schema(config)) {
-    uint64_t count = 1;
-    for (const uint64_t extent : spec.shape) count *= extent;
-    total += count;
+  const uint64_t table = uint64_t{config.n_vocab} * config.d_model;
+  uint64_t total = (config.tied ? table : 2 * table) + config.d_model;
+  for (uint32_t layer = 0; layer < config.n_layer; ++layer) {
+    for (const TensorSpec& spec : layer_schema(config, layer)) {
+      uint64_t count = 1;
+      for (const uint64_t extent : spec.shape) count *= extent;
+      total += count;
+    }
   }
   return total;
 }

@@ -105,6 +105,19 @@ bool is_bad_block(const std::byte* block, const FloatLayout& layout) {
   });
 }
 
+// The same for the 16-bit scales of many blocks.
+bool any_bad_block(const std::byte* data, uint64_t n_bytes, const FloatLayout& layout) {
+  uint32_t bad = 0;
+  for (const uint32_t offset : layout.offsets) {
+    for (uint64_t at = offset; at < n_bytes; at += layout.block_bytes) {
+      uint16_t scale;
+      std::memcpy(&scale, data + at, sizeof scale);
+      bad |= (scale & 0x7c00u) == 0x7c00u;
+    }
+  }
+  return bad != 0;
+}
+
 struct Piece {
   const TensorInfo* tensor;
   uint64_t begin;  // bytes from the tensor's start; whole blocks
@@ -167,12 +180,11 @@ class Verifier {
     const std::byte* data = files_.view(*piece.tensor).data + piece.begin;
     map_pages(data, piece.bytes);
     const bool dense = layout.block_bytes == layout.field_bytes;
-    if (dense && !any_full_field(data, piece.bytes, layout.field_bytes, layout.mask)) {
-      files_.files()[piece.tensor->file].advise(piece.tensor->begin + piece.begin, piece.bytes,
-                                                MappedFile::Advice::dont_need);
-      return;
-    }
-    count_bad(piece, data, layout);
+    const bool bad = dense ? any_full_field(data, piece.bytes, layout.field_bytes, layout.mask)
+                           : any_bad_block(data, piece.bytes, layout);
+    if (bad) count_bad(piece, data, layout);
+    files_.files()[piece.tensor->file].advise(piece.tensor->begin + piece.begin, piece.bytes,
+                                              MappedFile::Advice::dont_need);
   }
 
   // One call instead of a fault for every few pages.

@@ -42,7 +42,7 @@ std::string plural(uint64_t count, std::string_view what) {
 }
 
 std::string rope_text(const RopeConfig& rope, const ModelConfig& config) {
-  std::string out = format("theta %g", rope.theta);
+  std::string out = format("theta %.10g", rope.theta);
   if (rope.n_rotary < config.d_head) {
     out += format(", %u of %u dimensions", rope.n_rotary, config.d_head);
   }
