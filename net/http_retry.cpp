@@ -44,6 +44,8 @@ std::optional<std::chrono::system_clock::time_point> parse_http_date(std::string
   const int hour = number(17, 2);
   const int minute = number(20, 2);
   const int second = number(23, 2);
+  // Beyond these years the clock's nanoseconds overflow, and no server means them.
+  if (date.year() < year(1970) || date.year() > year(2200)) return std::nullopt;
   if (!date.ok() || hour > 23 || minute > 59 || second > 60) return std::nullopt;
   return sys_days(date) + hours(hour) + minutes(minute) + seconds(second);
 }

@@ -23,6 +23,7 @@ TEST(HttpRetry, ReadsDates) {
   for (const char* text : {"", "Sun, 06 Nov 1994 08:49:37 UTC", "Xxx, 06 Nov 1994 08:49:37 GMT",
                            "Sun, 06 Xxx 1994 08:49:37 GMT", "Sun, 31 Feb 1994 08:49:37 GMT",
                            "Sun, 06 Nov 1994 24:49:37 GMT", "Sun, 06 Nov 1994 08:60:37 GMT",
+                           "Sun, 06 Nov 0994 08:49:37 GMT", "Sun, 06 Nov 9994 08:49:37 GMT",
                            "unN, 06 Nov 1994 08:49:37 GMT", "Sun, 06 ovD 1994 08:49:37 GMT",
                            "Sun, 06 Nov 1994 08:49:37 GMT ", "Sun, 6 Nov 1994 08:49:37 GMT"}) {
     EXPECT_FALSE(parse_http_date(text).has_value()) << text;
