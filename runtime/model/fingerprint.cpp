@@ -1,9 +1,14 @@
 // The model's fingerprint: DESIGN.md §6, spelled out in README.md.
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <bit>
-#include <cctype>
+#include <map>
 #include <utility>
 
+#include "runtime/base/files.h"
 #include "runtime/model/formats/dequantize.h"
 #include "runtime/model/model_files.h"
 
@@ -25,10 +30,54 @@ std::optional<Sha256Digest> parse_digest(std::string_view text) {
   return digest;
 }
 
+// Reads small tensors apart from the maps: a page fault would bring, or at least map, hundreds of
+// KiB around each of them.
+class SmallReader {
+ public:
+  explicit SmallReader(const TensorFiles& files) : files_(files) {}
+
+  std::vector<std::byte> read(const TensorInfo& tensor) {
+    std::vector<std::byte> bytes(tensor.bytes);
+    if (read_apart(tensor, bytes)) return bytes;
+    const TensorView view = files_.view(tensor);
+    std::copy_n(view.data, view.bytes, bytes.begin());
+    return bytes;
+  }
+
+ private:
+  bool read_apart(const TensorInfo& tensor, std::span<std::byte> bytes) {
+    FileDescriptor& file = open_[tensor.file];
+    const MappedFile& mapped = files_.files()[tensor.file];
+    if (!file.valid()) {
+      file = FileDescriptor(::open(mapped.path().c_str(), O_RDONLY | O_CLOEXEC));
+      struct stat info {};
+      // Another file may have taken the name since.
+      if (!file.valid() || ::fstat(file.get(), &info) != 0 ||
+          static_cast<uint64_t>(info.st_size) != mapped.size()) {
+        file = FileDescriptor();
+        return false;
+      }
+      ::posix_fadvise(file.get(), 0, 0, POSIX_FADV_RANDOM);
+    }
+    size_t done = 0;
+    while (done < bytes.size()) {
+      const ssize_t count = ::pread(file.get(), bytes.data() + done, bytes.size() - done,
+                                    static_cast<off_t>(tensor.begin + done));
+      if (count <= 0) return false;
+      done += static_cast<size_t>(count);
+    }
+    return true;
+  }
+
+  const TensorFiles& files_;
+  std::map<uint32_t, FileDescriptor> open_;
+};
+
 // A norm as transformers stores it, as little-endian f32: the same bytes whatever it is stored as.
-void hash_norm(const TensorView& view, bool one_added, Sha256& hash) {
-  std::vector<float> values(view.shape.empty() ? 1 : view.shape.back());
-  dequantize(view.dtype, view.data, values.size(), values.data());
+void hash_norm(const TensorInfo& tensor, std::span<const std::byte> stored, bool one_added,
+               Sha256& hash) {
+  std::vector<float> values(tensor.shape.empty() ? 1 : tensor.shape.back());
+  dequantize(tensor.dtype, stored.data(), values.size(), values.data());
   std::string bytes;
   bytes.reserve(values.size() * 4);
   for (float value : values) {
@@ -63,9 +112,11 @@ Result<Sha256Digest> ModelFiles::fingerprint() const {
   hash.update("\n");
   for (const auto& [name, spec] : tensors) hash.update(name + " " + shape_text(spec.shape) + "\n");
   const bool one_added = gguf_ && config_.norm_plus_one;
+  SmallReader reader(files());
   for (const auto& [name, spec] : tensors) {
     if (!is_norm(spec.slot)) continue;
-    hash_norm(files().view(*find(spec)->tensor), one_added, hash);
+    const TensorInfo& tensor = *find(spec)->tensor;
+    hash_norm(tensor, reader.read(tensor), one_added, hash);
   }
   return hash.finish();
 }
