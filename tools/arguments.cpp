@@ -32,7 +32,7 @@ const FlagGroup& common_flags() {
                  .help = "read flags from a TOML file; those given here win"},
                 {.name = "quiet", .help = "no progress and no information, only warnings"},
                 {.name = "verbose", .help = "say more on stderr"},
-                {.name = "help", .help = "show this", .short_name = 'h'}}};
+                {.name = "help", .help = "show a command's flags", .short_name = 'h'}}};
   return group;
 }
 

@@ -8,7 +8,7 @@ namespace splitd::cli {
 namespace {
 
 constexpr size_t kColumns = 79;
-constexpr size_t kNarrowest = 16;  // of the left column
+constexpr size_t kNarrowest = 10;  // of the left column
 constexpr size_t kWidest = 30;     // a longer left side has its help on the next line
 
 struct Row {
@@ -16,18 +16,20 @@ struct Row {
   std::string right;
 };
 
-// Appends `text` word by word, wrapped; lines after the first begin `indent` columns in.
+// Appends `text` word by word, wrapped; lines after the first begin `indent` columns in. A line
+// break in the text is kept.
 void append_wrapped(std::string& out, std::string_view text, size_t column, size_t indent) {
   bool line_begins = true;
+  const auto new_line = [&] {
+    out += "\n" + std::string(indent, ' ');
+    column = indent;
+    line_begins = true;
+  };
   while (!text.empty()) {
-    const size_t end = std::min(text.find(' '), text.size());
+    const size_t end = std::min(text.find_first_of(" \n"), text.size());
     const std::string_view word = text.substr(0, end);
     const size_t width = utf8_length(word);
-    if (!line_begins && column + 1 + width > kColumns) {
-      out += "\n" + std::string(indent, ' ');
-      column = indent;
-      line_begins = true;
-    }
+    if (!line_begins && column + 1 + width > kColumns) new_line();
     if (!line_begins) {
       out += ' ';
       ++column;
@@ -35,6 +37,7 @@ void append_wrapped(std::string& out, std::string_view text, size_t column, size
     out += word;
     column += width;
     line_begins = false;
+    if (end < text.size() && text[end] == '\n') new_line();
     text.remove_prefix(std::min(end + 1, text.size()));
   }
   out += '\n';
@@ -133,7 +136,6 @@ std::string command_help(const Command& command) {
     groups.emplace_back(group.title.empty() ? "Flags" : group.title, std::move(rows));
   };
   for (const FlagGroup& group : command.flags) add_group(group);
-  add_group(common_flags());
 
   const size_t width = left_width(all);
   append_rows(out, arguments, width);
@@ -141,6 +143,7 @@ std::string command_help(const Command& command) {
     out += "\n" + std::string(title) + ":\n";
     append_rows(out, rows, width);
   }
+  out += "\nAlso --config FILE, --quiet, --verbose and -h, --help: see 'splitd help'.\n";
   if (!command.notes.empty()) {
     out += '\n';
     append_wrapped(out, command.notes, 0, 0);
@@ -162,12 +165,12 @@ std::string overview(std::span<const Command> commands) {
   for (const Command& command : commands) {
     rows.push_back({std::string(command.name), std::string(command.summary)});
   }
-  size_t width = 0;
-  for (const Row& row : rows) width = std::max(width, row.left.size());
-  append_rows(out, rows, width);
-  out +=
-      "\n'splitd help COMMAND' shows a command's flags, 'splitd --version' the version."
-      "\n";
+  append_rows(out, rows, left_width(rows));
+  out += "\n" + std::string(common_flags().title) + " takes:\n";
+  rows.clear();
+  for (const Flag& flag : common_flags().flags) rows.push_back(flag_row(flag));
+  append_rows(out, rows, left_width(rows));
+  out += "\n'splitd help COMMAND' shows a command's flags, 'splitd --version' the version.\n";
   return out;
 }
 

@@ -81,7 +81,7 @@ TEST_F(TemplateCommand, TheObjectIsTheContextWithoutMessages) {
   ASSERT_TRUE(write_file(dir.path() + "/chat_template.jinja",
                          "{{ x }}|{{ strftime_now('%Y-%m-%d %H:%M:%S') }}")
                   .ok());
-  const ProcessResult result = splitd(
+  const ProcessResult result = run_splitd(
       {"template", dir.path()}, {.input = R"({"x": "\u00fc\n"})", .environment = {kGoldenNow}});
   EXPECT_EQ(result.exit_code, 0) << result.err;
   EXPECT_EQ(result.out, "ü\n|2026-03-07 09:05:03");
