@@ -1,0 +1,122 @@
+// Owns: a stage that computes here, with one backend and all of its layers, for many sessions. Rows
+// of different sessions share a forward pass (continuous batching). Either next() computes, on the
+// thread of whoever wants a reply, or a loop of its own calls step(); both at once is fine.
+//
+// Requests and replies (DESIGN §3), exactly:
+//   one reply for each submit that succeeded, in the order of submits
+//   the next seq             computed; or refused: an error reply, nothing changed, the seq is used
+//                            up and the row ids are not
+//   seq in (ack, last] again its reply again, from memory, whatever the request says
+//   a seq already acked, a gap, an ack of a reply that next() has not given, more than kReplyWindow
+//   replies not acked        an error reply with that seq; no seq is used up, nothing changes
+//   rows that are not finite after a layer: an error of ErrorKind::model that names the layer. No
+//                            refusal: the rows exist and hold garbage until they are cut off
+//   error text "lost: …"     is_lost(): a window no longer reaches so far back; rewind 0 and replay
+//
+// A batch that has begun is finished, as other sessions depend on it, unless all of its rows have
+// died: a deadline that passes meanwhile makes next() late by up to one batch. To cancel, submit a
+// rewind from another thread: it is effective within one layer.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string_view>
+#include <vector>
+
+#include "runtime/base/result.h"
+#include "runtime/engine/aligned_buffer.h"
+#include "runtime/engine/backend.h"
+#include "runtime/engine/local_stage_session.h"
+#include "runtime/engine/stage.h"
+
+namespace splitd {
+
+inline constexpr std::string_view kLost = "lost";
+inline bool is_lost(const Error& error) {
+  return error.message.starts_with("lost: ");
+}
+
+// The most rows of one request: its copy is memory beside the model's.
+inline constexpr uint32_t kMostFrameRows = 4096;
+
+class LocalStage final : public Stage {
+ public:
+  // The backend must outlive the stage and be called by nobody else meanwhile.
+  explicit LocalStage(Backend& backend);
+  // Requires that no call is running.
+  ~LocalStage() override;
+
+  // Waits for the batch that runs now.
+  Result<SessionId> open(const KvShape& shape) override;
+  Status submit(SessionId session, const StageRequest& request) override;
+  // A deadline in the past asks without computing.
+  Status next(SessionId session, Deadline deadline, StageReply& reply) override;
+  void close(SessionId session) override;
+
+  // Computes one batch. False: there is nothing to do, or another thread is at it.
+  bool step();
+  // Until step() would do something. False: the deadline came first.
+  bool wait_for_work(Deadline deadline);
+
+ private:
+  using Lock = std::unique_lock<std::mutex>;
+  struct Origin {  // of a batch's row
+    StageSession* session;
+    uint32_t row;  // of its current request
+  };
+
+  Status check_content(const StageRequest& request) const;
+  StageSession* find(SessionId session) const;
+  bool may_compute() const { return !computing_ && n_opening_ == 0; }
+  bool any_work() const;
+  void pick_sessions();
+  bool step(Lock& lock);
+
+  void prepare(StageSession& session, Lock& lock);
+  void share_out();
+  void add_rows(StageSession& session, size_t n_row);
+  bool compute();
+  bool is_alive(const Origin& row) const;
+  bool any_alive();
+  void check_broken(size_t i, const float* input);
+  Error name_layer(size_t i, const float* input);
+  void settle(bool completed);
+
+  Backend& backend_;
+  const size_t d_model_;
+  const uint32_t max_rows_;  // of a batch
+  uint32_t window_ = 0;      // the smallest of the layers
+
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;  // a reply is there, there is work, a session ended
+
+  // Guarded by mutex_.
+  std::map<SessionId, std::unique_ptr<StageSession>> sessions_;
+  std::vector<std::unique_ptr<StageSession>> closing_;  // closed while running
+  SessionId last_session_ = 0;
+  SessionId turn_ = 0;      // the next batch begins with the session after this one
+  uint32_t n_opening_ = 0;  // threads that wait for the backend in open()
+  bool computing_ = false;
+
+  // Counts up, under mutex_, when rows died that may be in the batch.
+  std::atomic<uint64_t> kills_{0};
+
+  // The computing thread's: whoever set computing_.
+  std::vector<StageSession*> running_;
+  std::vector<size_t> wants_;  // rows by running session
+  std::vector<size_t> takes_;
+  std::vector<BatchRow> batch_;
+  std::vector<Origin> origins_;  // by row of the batch
+  std::vector<uint32_t> paths_;
+  std::vector<size_t> path_begin_;
+  AlignedBuffer hidden_;  // (batch, d_model)
+  uint64_t kills_seen_ = 0;
+  const std::function<bool()> go_on_;
+};
+
+}  // namespace splitd

@@ -1,0 +1,190 @@
+// One batch of local_stage.h, from the sessions' requests to their replies. Everything here runs on
+// the thread that set computing_; the mutex is held only where other threads may look.
+#include <algorithm>
+#include <cstring>
+#include <string>
+#include <utility>
+
+#include "runtime/engine/local_stage.h"
+
+namespace splitd {
+
+// Sessions with work, each in its turn.
+void LocalStage::pick_sessions() {
+  running_.clear();
+  auto at = sessions_.upper_bound(turn_);
+  for (size_t i = 0; i < sessions_.size() && running_.size() < max_rows_; ++i, ++at) {
+    if (at == sessions_.end()) at = sessions_.begin();
+    if (!at->second->has_work()) continue;
+    at->second->running = true;
+    running_.push_back(at->second.get());
+    // Who is first now is last in the next batch; where not all fit, it begins with who is left.
+    if (running_.size() == 1 || running_.size() == max_rows_) turn_ = at->first;
+  }
+}
+
+bool LocalStage::step(Lock& lock) {
+  if (!may_compute()) return false;
+  pick_sessions();
+  if (running_.empty()) return false;
+  computing_ = true;
+  kills_seen_ = kills_.load(std::memory_order_relaxed);
+
+  wants_.clear();
+  for (StageSession* session : running_) prepare(*session, lock);
+  share_out();
+  lock.unlock();
+  batch_.clear();
+  origins_.clear();
+  paths_.clear();
+  path_begin_.clear();
+  for (size_t i = 0; i < running_.size(); ++i) add_rows(*running_[i], takes_[i]);
+  for (size_t i = 0; i < batch_.size(); ++i) batch_[i].path = paths_.data() + path_begin_[i];
+  const bool completed = batch_.empty() || compute();
+  lock.lock();
+  settle(completed);
+  std::vector<std::unique_ptr<StageSession>> ended;
+  ended.swap(closing_);
+  computing_ = false;
+  changed_.notify_all();
+  if (!ended.empty()) {
+    lock.unlock();
+    ended.clear();
+    lock.lock();
+  }
+  return true;
+}
+
+// Makes the session's next request with rows to compute the current one; those before it are
+// answered.
+void LocalStage::prepare(StageSession& session, Lock& lock) {
+  while (!session.closed) {
+    if (!session.has_current()) {
+      if (!session.has_work()) break;
+      session.take_next();
+      lock.unlock();
+      backend_.move_rows(session.kv(), session.begin());
+      lock.lock();
+    }
+    if (const size_t left = session.count_left(); left > 0) {
+      wants_.push_back(left);
+      return;
+    }
+    session.finish();
+    changed_.notify_all();
+  }
+  wants_.push_back(0);
+}
+
+// Rows of the batch by session: every one its equal share, then what others leave.
+void LocalStage::share_out() {
+  takes_.assign(wants_.size(), 0);
+  size_t room = max_rows_;
+  size_t n_hungry = wants_.size();
+  while (room > 0 && n_hungry > 0) {
+    const size_t share = std::max<size_t>(1, room / n_hungry);
+    n_hungry = 0;
+    for (size_t i = 0; i < wants_.size() && room > 0; ++i) {
+      const size_t more = std::min({wants_[i] - takes_[i], share, room});
+      takes_[i] += more;
+      room -= more;
+      n_hungry += takes_[i] < wants_[i] ? 1 : 0;
+    }
+  }
+}
+
+void LocalStage::add_rows(StageSession& session, size_t n_row) {
+  for (const uint32_t row : session.left().first(n_row)) {
+    const RowPlace& place = session.place(row);
+    const uint32_t n_committed = session.back().n_committed();
+    const bool pending = place.position >= n_committed;
+    batch_.push_back({.kv = &session.kv(),
+                      .position = place.position,
+                      .slot = place.slot,
+                      .n_committed = pending ? n_committed : place.position + 1});
+    origins_.push_back({&session, row});
+    path_begin_.push_back(paths_.size());
+    if (!pending) continue;
+    paths_.resize(paths_.size() + place.position + 1 - n_committed);
+    session.back().pending_path(place.id, std::span(paths_).subspan(path_begin_.back()));
+  }
+}
+
+// The batch's rows through the layers, in and out of their entries. False: abandoned, all are dead.
+bool LocalStage::compute() {
+  const size_t bytes = d_model_ * sizeof(float);
+  float* hidden = hidden_.floats(batch_.size() * d_model_);
+  const auto entry_row = [this](const Origin& from) {
+    return from.session->current().rows.data() + from.row * d_model_;
+  };
+  for (size_t i = 0; i < origins_.size(); ++i) {
+    std::memcpy(hidden + i * d_model_, entry_row(origins_[i]), bytes);
+  }
+  const LayerRange layers = backend_.layers();
+  if (layers.begin != layers.end && !backend_.forward(batch_, hidden, layers, go_on_)) return false;
+  for (size_t i = 0; i < origins_.size(); ++i) {
+    float* row = hidden + i * d_model_;
+    if (first_not_finite({row, d_model_}) != d_model_) check_broken(i, entry_row(origins_[i]));
+    std::memcpy(entry_row(origins_[i]), row, bytes);
+  }
+  return true;
+}
+
+bool LocalStage::is_alive(const Origin& row) const {
+  return !row.session->closed && row.session->is_live(row.session->place(row.row).id);
+}
+
+// Asked before every layer. Takes the mutex only when rows died somewhere since it did last.
+bool LocalStage::any_alive() {
+  const uint64_t kills = kills_.load(std::memory_order_acquire);
+  if (kills == kills_seen_) return true;
+  kills_seen_ = kills;
+  const Lock lock(mutex_);
+  return std::any_of(origins_.begin(), origins_.end(),
+                     [this](const Origin& row) { return is_alive(row); });
+}
+
+// A row came out that is not finite; `input` is what went in. Its request is broken, unless the row
+// is wanted no more.
+void LocalStage::check_broken(size_t i, const float* input) {
+  StageSession& session = *origins_[i].session;
+  if (session.is_broken()) return;
+  {
+    const Lock lock(mutex_);
+    if (!is_alive(origins_[i])) return;
+  }
+  session.break_current(name_layer(i, input));
+}
+
+// Runs the row again, a layer at a time: it writes the same keys and values into the same slots,
+// and the first layer that spoils it can be named without a price for those that are fine.
+Error LocalStage::name_layer(size_t i, const float* input) {
+  const uint32_t row = origins_[i].row;
+  const RowPlace& place = origins_[i].session->place(row);
+  std::vector<float> hidden(input, input + d_model_);
+  const LayerRange layers = backend_.layers();
+  uint32_t layer = layers.begin;
+  for (; layer < layers.end; ++layer) {
+    backend_.forward(std::span(batch_).subspan(i, 1), hidden.data(), {layer, layer + 1},
+                     [] { return true; });
+    if (first_not_finite(hidden) != d_model_) break;
+  }
+  return model_error("layer " + std::to_string(layer) + ": row " + std::to_string(row) +
+                     " of the request (id " + std::to_string(place.id) + ", position " +
+                     std::to_string(place.position) + ") is not finite at column " +
+                     std::to_string(first_not_finite(hidden)) +
+                     ": NaN or infinity in the weights, or values beyond the type of the KV");
+}
+
+// After the batch: who is through gets a reply.
+void LocalStage::settle(bool completed) {
+  for (size_t i = 0; i < running_.size(); ++i) {
+    StageSession& session = *running_[i];
+    session.running = false;
+    if (session.closed || !session.has_current()) continue;
+    if (completed) session.mark_computed(takes_[i]);
+    if (session.count_left() == 0) session.finish();
+  }
+}
+
+}  // namespace splitd
