@@ -62,7 +62,9 @@ Status run_pull(Context& context) {
   options.download.connections = static_cast<unsigned>(context.integer("connections"));
   options.log = context.log();
   options.download.http.log = options.log;
-  SPLITD_ASSIGN(const PullResult result, pull(options, context.progress()));
+  Result<PullResult> pulled = pull(options, context.progress());
+  if (!pulled && pulled.error().kind == ErrorKind::interrupted) return interrupted_error();
+  SPLITD_ASSIGN(const PullResult result, std::move(pulled));
   for (const std::string& name : result.unhashed) {
     options.log.warning(name + ": the hub states no hash; only its size was checked");
   }

@@ -13,6 +13,7 @@ namespace {
 // A file that changed under us, or came out wrong, is worth a second try; after that it is the
 // server that is broken.
 constexpr int kMaxRestarts = 1;
+constexpr uint64_t kLeastStretch = uint64_t{2} << 20;
 // A connection that broke after fewer bytes, and before a quarter of what it was to bring, counts
 // as a failed attempt.
 constexpr uint64_t kProgressBytes = uint64_t{64} << 10;
@@ -42,7 +43,7 @@ bool Downloader::take_from(Active& active, Stretch& stretch) const {
   for (const PartLayout::Piece& piece : active.job.pieces) {
     ByteRange missing = taken.first_missing({piece.local, piece.local + piece.bytes});
     if (missing.size() == 0) continue;
-    missing.end = std::min(missing.end, missing.begin + options_.stretch_bytes);
+    missing.end = std::min(missing.end, missing.begin + stretch_bytes_);
     stretch.local = missing;
     stretch.remote = piece.remote + (missing.begin - piece.local);
     active.busy.add(missing);
@@ -239,14 +240,18 @@ void Downloader::fail(Error error) {
 
 Status Downloader::run(std::vector<DownloadJob> jobs) {
   active_.clear();
+  const uint64_t most = std::max(1u, options_.connections);
+  uint64_t missing = 0;
+  for (const DownloadJob& job : jobs) missing += job.file.bytes() - job.file.have().size();
+  // Little is shared evenly too, as far as that is worth a request.
+  stretch_bytes_ = std::min(options_.stretch_bytes, std::max(kLeastStretch, missing / (4 * most)));
   uint64_t stretches = 0;
   for (DownloadJob& job : jobs) {
-    stretches += 1 + job.file.bytes() / options_.stretch_bytes + job.pieces.size();
+    stretches += 1 + job.file.bytes() / stretch_bytes_ + job.pieces.size();
     Active& active = active_.emplace_back(std::move(job));
     tally_.total += active.job.file.bytes();
     tally_.done += active.job.file.have().size();
   }
-  const uint64_t most = std::max(1u, options_.connections);
   std::vector<std::thread> workers;
   try {
     while (workers.size() < std::min(most, stretches)) {

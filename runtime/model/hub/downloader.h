@@ -92,6 +92,7 @@ class Downloader {
   const Log& log_;
   Tally& tally_;
   net::Cancellation& cancel_;
+  uint64_t stretch_bytes_ = 0;  // set before the workers start
 
   std::mutex mutex_;  // guards all below, and what an Active holds beside its file
   std::condition_variable changed_;
