@@ -17,9 +17,9 @@
 namespace splitd::tok {
 
 struct BpeOptions {
-  std::string unk_token;  // empty: none
-  std::string continuing_subword_prefix;
-  std::string end_of_word_suffix;
+  std::string unk_token = {};  // empty: none
+  std::string continuing_subword_prefix = {};
+  std::string end_of_word_suffix = {};
   bool fuse_unk = false;
   bool byte_fallback = false;
   bool ignore_merges = false;

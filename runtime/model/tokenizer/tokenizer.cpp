@@ -5,6 +5,7 @@
 #include "runtime/base/files.h"
 #include "runtime/base/mapped_file.h"
 #include "runtime/base/utf8.h"
+#include "runtime/model/tokenizer/gguf_tokenizer.h"
 #include "runtime/model/tokenizer/tokenizer_impl.h"
 
 namespace splitd {
@@ -133,6 +134,14 @@ Tokenizer& Tokenizer::operator=(Tokenizer&&) noexcept = default;
 Tokenizer::~Tokenizer() = default;
 
 Result<Tokenizer> Tokenizer::open(const std::string& path) {
+  if (!is_directory(path) && path.ends_with(".gguf")) {
+    SPLITD_ASSIGN(const Gguf gguf, Gguf::open(path));
+    Result<std::string> text = tokenizer_json_from_gguf(gguf);
+    if (!text) return text.take_error().within(path);
+    Result<Tokenizer> tokenizer = from_json(std::move(*text));
+    if (!tokenizer) return tokenizer.take_error().within(path);
+    return tokenizer;
+  }
   const std::string file = is_directory(path) ? path + "/tokenizer.json" : path;
   SPLITD_ASSIGN(const MappedFile mapped, MappedFile::open(file));
   Result<Tokenizer> tokenizer = from_json_view(mapped.text());

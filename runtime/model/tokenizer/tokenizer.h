@@ -27,7 +27,7 @@ struct EncodeOptions {
   // overlaps one. Control tokens are the special ones and those that the model's own vocabulary
   // lacks (DeepSeek's <｜User｜> is not "special"). The ids are those of transformers'
   // sanitize_control_tokens: such text is cut at its borders.
-  std::span<const ByteRange> literal;
+  std::span<const ByteRange> literal = {};
 };
 
 class Tokenizer {

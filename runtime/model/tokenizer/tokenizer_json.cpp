@@ -19,7 +19,7 @@ std::string quoted(std::string_view text) {
 
 Result<tok::Vocabulary> parse_vocabulary(std::optional<Json> json) {
   if (!json || !json->is_object()) return tok::bad_field("vocab", json, "an object");
-  if (json->size() / 2 > kMaxTokens) {
+  if (json->size() > kMaxTokens) {
     return model_error("\"vocab\" has more than " + std::to_string(kMaxTokens) + " tokens");
   }
   size_t count = 0;
