@@ -40,6 +40,15 @@ void need_positional(std::string_view function, const Args& args, size_t least, 
   fail(what + "() takes " + range + " arguments (" + std::to_string(n) + " given)");
 }
 
+bool need_flag(const Value& value, std::string_view what) {
+  if (value.is_missing()) return false;
+  refuse_undefined(value);
+  if (!value.is_int()) {
+    fail(std::string(what) + " must be a boolean, not " + quoted(type_name(value)));
+  }
+  return is_true(value);
+}
+
 const Text& need_text(const Value& value, std::string_view what) {
   refuse_undefined(value);
   if (!value.is_string()) {

@@ -31,6 +31,9 @@ Bound<N> bind(std::string_view function, const Args& args, const std::string_vie
 // For functions that take positional arguments only.
 void need_positional(std::string_view function, const Args& args, size_t least, size_t most);
 
+// A flag that Python's C code reads: an int or a bool; false where it is missing.
+bool need_flag(const Value& value, std::string_view what);
+
 const Text& need_text(const Value& value, std::string_view what);
 
 }  // namespace splitd::jinja

@@ -51,7 +51,7 @@ static Error to_error(const Failure& failure, std::string_view source, uint32_t 
     case Failure::Cause::runtime:
       return usage_error("chat template, " + place + ": " + failure.message);
     case Failure::Cause::limit:
-      return model_error("chat template, " + place + ": it " + failure.message);
+      return model_error("chat template, " + place + ": " + failure.message);
     case Failure::Cause::syntax:
       break;
   }

@@ -94,7 +94,7 @@ Value sort(Interpreter& in, const Value& input, const Args& args) {
   for (const Value& item : items) {
     keys.push_back(sort_key(in, item, attribute, is_true(case_sensitive)));
   }
-  sort_stably(in, items, keys, is_true(reverse_arg));
+  sort_stably(in, items, keys, need_flag(reverse_arg, "reverse"));
   return new_list(in, items);
 }
 
@@ -114,7 +114,7 @@ Value dictsort(Interpreter& in, const Value& input, const Args& args) {
     items.push_back(new_tuple(in, pair));
     keys.push_back(is_true(case_sensitive) ? key : ignore_case(in, key));
   }
-  sort_stably(in, items, keys, is_true(reverse_arg));
+  sort_stably(in, items, keys, need_flag(reverse_arg, "reverse"));
   return new_list(in, items);
 }
 
@@ -209,11 +209,11 @@ Value unique(Interpreter& in, const Value& input, const Args& args) {
 
 Value batch_items(Interpreter& in, const Value& input, const Args& args) {
   const Value& fill = args.positional[1];
-  const int64_t size = need_index(args.positional[0], "linecount");
+  const Value& size = args.positional[0];
   std::vector<Value> batches;
   std::vector<Value> batch;
   for (const Value& item : collect(in, input)) {
-    if (static_cast<int64_t>(batch.size()) == size) {
+    if (equals(in, Value::of(batch.size()), size)) {
       batches.push_back(new_list(in, batch));
       batch.clear();
     }
@@ -221,7 +221,7 @@ Value batch_items(Interpreter& in, const Value& input, const Args& args) {
   }
   if (!batch.empty()) {
     const bool fills = !fill.is_missing() && !fill.is_none();
-    while (fills && static_cast<int64_t>(batch.size()) < size) {
+    while (fills && order(in, Value::of(batch.size()), size) == -1) {
       in.step();
       in.arena().charge(sizeof(Value));
       batch.push_back(fill);

@@ -50,7 +50,7 @@ Value to_int(Interpreter&, const Value& input, const Args& args) {
     return std::isnan(input.real) ? otherwise : Value::of(int_from_float(input.real));
   }
   if (!input.is_string()) return otherwise;
-  const int64_t base = base_arg.is_missing() ? 10 : need_index(base_arg, "base");
+  const int64_t base = base_arg.is_missing() ? 10 : to_index(base_arg).value_or(-1);
   if (base == 0 || (base >= 2 && base <= 36)) {
     const std::optional<int128> whole = parse_int(input.text->view(), static_cast<unsigned>(base));
     if (whole) return Value::of(*whole);
@@ -121,11 +121,13 @@ bool undefined(Interpreter&, const Value& input, const Args& args) {
 }
 bool is_filter(Interpreter&, const Value& input, const Args& args) {
   return simple("filter", input, args, [](const Value& v) {
+    if (!is_hashable(v)) fail("unhashable type: " + quoted(type_name(v)));
     return v.is_string() && find_filter(v.text->view()) != nullptr;
   });
 }
 bool is_test(Interpreter&, const Value& input, const Args& args) {
   return simple("test", input, args, [](const Value& v) {
+    if (!is_hashable(v)) fail("unhashable type: " + quoted(type_name(v)));
     return v.is_string() && find_test(v.text->view()) != nullptr;
   });
 }

@@ -248,7 +248,11 @@ Interpreter::Flow Interpreter::run_filter_block(const FilterBlockStmt& stmt) {
     if (flow != Flow::normal) return flow;
     text = Value::of(redirect.finish());
   }
-  append_text(*this, *out_, eval_filter(*stmt.filter, &text));
+  text = eval_filter(*stmt.filter, &text);
+  if (!text.is_string()) {
+    fail("a filter block must give a string, not " + quoted(type_name(text)));
+  }
+  out_->append(*text.text);
   return Flow::normal;
 }
 

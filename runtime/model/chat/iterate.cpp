@@ -127,6 +127,12 @@ bool next_item(Interpreter& in, Iterator& it, Value& item) {
       entry_at(in, it, it.dict->entries[it.at], item);
       it.at += it.step;
       return true;
+    case Iterator::Source::loop: {
+      if (!loop_advance(in, *it.own_loop)) return false;
+      const Value pair[] = {it.own_loop->current, Value::of(it.own_loop)};
+      item = new_tuple(in, pair);
+      return true;
+    }
     case Iterator::Source::map:
     case Iterator::Source::select:
     case Iterator::Source::loop_test: {
@@ -182,6 +188,11 @@ Iterator* iterate(Interpreter& in, const Value& value) {
     }
     case Kind::iterator:
       return value.iterator;
+    case Kind::loop: {
+      Iterator* const iterator = new_iterator(in, Iterator::Source::loop);
+      iterator->own_loop = value.loop;
+      return iterator;
+    }
     default:
       fail(quoted(type_name(value)) + " object is not iterable");
   }

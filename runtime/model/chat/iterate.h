@@ -19,6 +19,7 @@ struct Iterator {
     map,        // transform of inner
     select,     // what passes of inner
     loop_test,  // what passes the test of a for loop
+    loop,       // the loop of a for statement, walked by its own body
     empty,
   };
   Source source = Source::empty;
@@ -37,6 +38,8 @@ struct Iterator {
   NativeFunction function = nullptr;  // deferred
   Value self;
   Args args;
+
+  Loop* own_loop = nullptr;  // loop
 
   Iterator* inner = nullptr;       // map, select, loop_test
   const Filter* filter = nullptr;  // map: a filter, or else the attribute

@@ -106,6 +106,7 @@ std::string_view Lexer::read_data(size_t end, char sign, bool strips) {
 void Lexer::skip_comment(size_t begin) {
   const size_t end = source_.find("#}", begin);
   if (end == std::string_view::npos) {
+    if (begin == source_.size()) return;  // Jinja misses only an end that has something before it
     fail_syntax("missing end of comment tag", static_cast<uint32_t>(at_));
   }
   at_ = end + 2;
@@ -153,7 +154,11 @@ bool Lexer::read_raw(size_t begin, Token& token, std::string_view before) {
     queued_.push_back(raw);
     return true;
   }
-  fail_syntax("missing end of raw directive", static_cast<uint32_t>(begin));
+  if (at_ < source_.size()) {
+    fail_syntax("missing end of raw directive", static_cast<uint32_t>(begin));
+  }
+  token = first;
+  return true;
 }
 
 Token Lexer::data_token() {
@@ -176,8 +181,7 @@ Token Lexer::data_token() {
     const std::string_view before = read_data(begin, sign, what != '{');
     Token token{TokenKind::data, offset, before};
     if (what == '%' && read_raw(begin, token, before)) {
-      if (!token.text.empty()) return token;
-      return Lexer::next();
+      return token;
     }
     at_ = begin + (sign != 0 ? 3 : 2);
     line_starting_ = false;

@@ -228,7 +228,8 @@ std::optional<Value> find_attribute(Interpreter& in, const Value& object, std::s
   in.step();
   switch (object.kind) {
     case Kind::string:
-      return find_method(in, string_methods(), object, name);
+      if (const auto found = find_method(in, string_methods(), object, name)) return found;
+      return find_method(in, case_methods(), object, name);
     case Kind::dict: {
       static constexpr std::string_view kInternal[] = {"__class__", "__doc__", "__init__",
                                                        "__len__"};

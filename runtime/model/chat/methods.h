@@ -17,7 +17,9 @@ struct Method {
 // The attribute as Python's getattr finds it; nothing where there is none.
 std::optional<Value> find_attribute(Interpreter& in, const Value& object, std::string_view name);
 
-std::span<const Method> string_methods();  // ascending by name
+// Each ascending by name.
+std::span<const Method> string_methods();
+std::span<const Method> case_methods();  // more of str's
 std::span<const Method> dict_methods();
 std::span<const Method> list_methods();
 

@@ -43,8 +43,8 @@ Value repeat(Interpreter& in, const Value& value, int128 times) {
   if (times < 0 || size == 0) times = 0;
   const uint64_t most = value.is_string() ? kMaxTextBytes : (size_t{16} << 20);
   if (times > 0 && static_cast<uint128>(times) > most / size) {
-    fail_limit("repeating a " + std::string(type_name(value)) + " of " + std::to_string(size) +
-               " " + int_text(times) + " times makes it too large");
+    fail_limit("repeats a " + std::string(type_name(value)) + " of " + std::to_string(size) + " " +
+               int_text(times) + " times, which is too much");
   }
   const uint64_t n = static_cast<uint64_t>(times);
   in.step_bytes(n * size * (value.is_string() ? 1 : sizeof(Value)));

@@ -16,7 +16,7 @@ size_t count_chars(std::string_view utf8) {
 
 static void check_size(size_t bytes) {
   if (bytes > kMaxTextBytes) {
-    fail_limit("a string of " + std::to_string(bytes) + " bytes is longer than the " +
+    fail_limit("makes a string of " + std::to_string(bytes) + " bytes, longer than the " +
                std::to_string(kMaxTextBytes >> 20) + " MiB allowed");
   }
 }

@@ -185,6 +185,17 @@ CaseMapping to_title(char32_t c) {
   return single(utf8proc_totitle(static_cast<utf8proc_int32_t>(c)));
 }
 
+CaseMapping to_folded(char32_t c) {
+  if (c < 0x80) return to_lower(c);
+  utf8proc_int32_t folded[3] = {};
+  int boundary = 0;
+  const utf8proc_ssize_t n = utf8proc_decompose_char(static_cast<utf8proc_int32_t>(c), folded, 3,
+                                                     UTF8PROC_CASEFOLD, &boundary);
+  if (n < 1 || n > 3) return {c, 0, 0};
+  return {static_cast<char32_t>(folded[0]), static_cast<char32_t>(folded[1]),
+          static_cast<char32_t>(folded[2])};
+}
+
 bool is_space(char32_t c) {
   if (c < 0x80) return (c >= 9 && c <= 13) || (c >= 0x1c && c <= 0x20);
   return c == 0x85 || c == 0xa0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200a) || c == 0x2028 ||

@@ -14,6 +14,7 @@ using CaseMapping = std::array<char32_t, 3>;
 CaseMapping to_upper(char32_t c);
 CaseMapping to_lower(char32_t c);  // final sigma apart
 CaseMapping to_title(char32_t c);
+CaseMapping to_folded(char32_t c);
 
 bool is_space(char32_t c);     // str.isspace, str.strip, re's \s
 bool is_line_end(char32_t c);  // str.splitlines
