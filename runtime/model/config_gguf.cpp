@@ -327,6 +327,7 @@ Status read_special_tokens(const Gguf& gguf, ModelConfig& config) {
   const auto read = [&](std::string_view key) -> Result<std::optional<uint32_t>> {
     if (!gguf.find(key)) return std::optional<uint32_t>();
     SPLITD_ASSIGN(const uint64_t id, gguf.u64(key));
+    if (id == UINT32_MAX) return std::optional<uint32_t>();  // how llama.cpp writes "none"
     if (id < kMaxVocab) return std::optional(static_cast<uint32_t>(id));
     return model_error(std::string(key) + " is " + std::to_string(id) + "; accepted: a token id");
   };

@@ -9,6 +9,7 @@
 #include <limits>
 
 #include "runtime/base/float16.h"
+#include "runtime/model/atomic_directory.h"
 #include "runtime/model/config_write.h"
 #include "runtime/model/model_files.h"
 #include "tests/runtime/model/gguf_model.h"
@@ -194,6 +195,30 @@ TEST(Convert, BringsTheOtherFilesAlong) {
   EXPECT_TRUE(report->tokenizer);
   EXPECT_EQ(read_file(out.path() + "/m/tokenizer.json").value(), tokenizer);
   EXPECT_EQ(entries(out.path() + "/m"), 5u);  // with config.json and the weights
+}
+
+TEST(AtomicDirectory, SaysWhenThereIsNoRoom) {
+  const TempDir out;
+  {
+    const Result<AtomicDirectory> directory = AtomicDirectory::create(out.path() + "/m");
+    ASSERT_TRUE(directory.ok());
+    EXPECT_TRUE(directory->check_space(1).ok());
+    const Status full = directory->check_space(uint64_t{1} << 60);
+    ASSERT_FALSE(full.ok());
+    EXPECT_NE(full.error().message.find("/m: 1152921504.61 GB are needed, "), std::string::npos);
+    EXPECT_EQ(entries(out.path()), 1u);
+  }
+  EXPECT_EQ(entries(out.path()), 0u);
+}
+
+TEST(AtomicDirectory, GivesWayToWhoWasFaster) {
+  const TempDir out;
+  Result<AtomicDirectory> directory = AtomicDirectory::create(out.path() + "/m");
+  ASSERT_TRUE(directory.ok());
+  std::filesystem::create_directory(out.path() + "/m");
+  ASSERT_TRUE(write_file(out.path() + "/m/x", "theirs").ok());
+  EXPECT_FALSE(directory->commit().ok());
+  EXPECT_EQ(read_file(out.path() + "/m/x").value(), "theirs");
 }
 
 TEST(ConfigWrite, ReadsBackTheSame) {
