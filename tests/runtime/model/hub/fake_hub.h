@@ -3,6 +3,7 @@
 #pragma once
 
 #include <map>
+#include <mutex>
 #include <optional>
 #include <string>
 
@@ -40,8 +41,22 @@ class FakeHub {
   bool list_sizes = true;
   bool list_hashes = true;
   bool redirect_large = true;
-  Fault hub_fault;  // set before requests come
+  Fault hub_fault;
   Fault cdn_fault;
+
+  // Between two pulls: a request that the client gave up may still be on its way to a handler.
+  std::mutex mutex;  // guards all of the above while the servers run
+  template <class Fn>
+  void change(Fn&& fn) {
+    const std::lock_guard lock(mutex);
+    fn();
+  }
+  void fault_hub(Fault fault) {
+    change([&] { hub_fault = std::move(fault); });
+  }
+  void fault_cdn(Fault fault) {
+    change([&] { cdn_fault = std::move(fault); });
+  }
 
   static bool is_large(const std::string& name) {
     return name.ends_with(".safetensors") || name.ends_with(".gguf");
@@ -110,6 +125,7 @@ class FakeHub {
   }
 
   net::TestReply answer_hub(const net::TestRequest& request) {
+    const std::lock_guard lock(mutex);
     if (hub_fault) {
       if (std::optional<net::TestReply> reply = hub_fault(request)) return *reply;
     }
@@ -138,6 +154,7 @@ class FakeHub {
   }
 
   net::TestReply answer_cdn(const net::TestRequest& request) {
+    const std::lock_guard lock(mutex);
     if (cdn_fault) {
       if (std::optional<net::TestReply> reply = cdn_fault(request)) return *reply;
     }

@@ -21,7 +21,7 @@ class HubPart : public ::testing::TestWithParam<uint32_t> {
  protected:
   void use(SmallModel made) {
     model = std::move(made);
-    fake.files = model.files;
+    fake.change([&] { fake.files = model.files; });
   }
 
   Result<PullResult> pull_part(PartRequest part) {
@@ -116,7 +116,7 @@ TEST_P(HubPart, TiedHeadsAndMultimodalNames) {
     return at_the_ends(name) || in_layers(name, 0, 1) || in_layers(name, 3, 4);
   });
   fake.forget();
-  fake.commit = std::string(40, 'b');
+  fake.change([&] { fake.commit = std::string(40, 'b'); });
   use(small_model(4, GetParam(), false, "language_model.model.", "language_model.lm_head.weight"));
   expect_tensors(pull_part({Kind::ends, 0, 0, 1, 1}), [](const std::string& name) {
     return at_the_ends(name) || in_layers(name, 0, 1) || in_layers(name, 3, 4);
@@ -125,13 +125,13 @@ TEST_P(HubPart, TiedHeadsAndMultimodalNames) {
 
 TEST_P(HubPart, TakenUpWhereItEnded) {
   use(small_model(6, GetParam()));
-  fake.cdn_fault = [&](const TestRequest&) -> std::optional<TestReply> {
+  fake.fault_cdn([&](const TestRequest&) -> std::optional<TestReply> {
     if (fake.cdn.body_bytes_sent() < model.header_bytes + 30'000) return std::nullopt;
     return TestReply{.status = 451};
-  };
+  });
   const PartRequest part{Kind::layers, 1, 5, 0, 0};
   EXPECT_FALSE(pull_part(part).ok());
-  fake.cdn_fault = {};
+  fake.fault_cdn({});
   const uint64_t before = fake.cdn.body_bytes_sent();
   EXPECT_GT(before, model.header_bytes);
   fake.forget();
@@ -159,8 +159,8 @@ class HubHostilePart : public HubPart {};
 TEST_F(HubHostilePart, HeadersThatLieAreRefused) {
   const auto message_of = [&](std::string header) {
     use(small_model(2, 1));
-    fake.files["model.safetensors"] = std::move(header);
-    fake.commit[0] = fake.commit[0] == 'a' ? 'b' : 'a';
+    fake.change([&] { fake.files["model.safetensors"] = std::move(header); });
+    fake.change([&] { fake.commit[0] = fake.commit[0] == 'a' ? 'b' : 'a'; });
     const auto result = pull_part({Kind::layers, 0, 1, 0, 0});
     return result ? std::string("ok") : result.error().message;
   };
@@ -180,9 +180,9 @@ TEST_F(HubHostilePart, HeadersThatLieAreRefused) {
 
 TEST_F(HubHostilePart, WithoutRangesThereIsNoPart) {
   use(small_model(4, 1));
-  fake.cdn_fault = [&](const TestRequest&) -> std::optional<TestReply> {
+  fake.fault_cdn([&](const TestRequest&) -> std::optional<TestReply> {
     return TestReply{.body = fake.files.at("model.safetensors")};
-  };
+  });
   const auto result = pull_part({Kind::layers, 0, 1, 0, 0});
   ASSERT_FALSE(result.ok());
   EXPECT_NE(result.error().message.find("byte ranges"), std::string::npos);

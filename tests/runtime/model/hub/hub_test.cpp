@@ -67,6 +67,15 @@ class Hub : public ::testing::Test {
     return request.target.find(name) != std::string::npos;
   }
 
+  void set_index(const std::string& json) {
+    fake.change([&] { fake.files["model.safetensors.index.json"] = json; });
+  }
+
+  // What handlers use outlives the servers.
+  std::atomic<int> asked{0};
+  std::atomic<int> hub_asked{0};
+  std::atomic<int> cdn_asked{0};
+  std::string wrong;
   FakeHub fake;
 };
 
@@ -127,7 +136,7 @@ TEST_F(Hub, PullsIntoADirectory) {
   std::filesystem::create_directories(options.directory);
   ASSERT_TRUE(write_file(options.directory + "/notes", "x").ok());
   EXPECT_EQ(pull_with(options).error().kind, ErrorKind::usage);
-  fake.commit = std::string(40, 'b');
+  fake.change([&] { fake.commit = std::string(40, 'b'); });
   options.directory = fake.dir.path() + "/here/model";
   EXPECT_NE(pull_with(options).error().message.find("another pull"), std::string::npos);
 }
@@ -149,12 +158,11 @@ TEST_F(Hub, ACancelledPullIsTakenUpWhereItEnded) {
   PullOptions options = fake.options();
   options.download.connections = 2;
   // Lets some of the file through, then holds everything until the pull is cancelled.
-  std::atomic<int> asked{0};
-  fake.cdn_fault = [&](const TestRequest& request) -> std::optional<TestReply> {
+  fake.fault_cdn([&](const TestRequest& request) -> std::optional<TestReply> {
     TestReply reply = fake.serve_large(request, "model.safetensors");
     if (++asked > 3) reply.stall_at = 20'000;
     return reply;
-  };
+  });
   const Result<PullResult> stopped =
       pull_with(options, [&](const Progress& progress) { return progress.done < 170'000; });
   ASSERT_FALSE(stopped.ok());
@@ -163,7 +171,7 @@ TEST_F(Hub, ACancelledPullIsTakenUpWhereItEnded) {
   const uint64_t sent = fake.cdn.body_bytes_sent();
   EXPECT_GE(sent, 150'000u);
   EXPECT_LT(sent, 400'000u);
-  fake.cdn_fault = {};
+  fake.fault_cdn({});
   fake.forget();
   const Result<PullResult> rest = pull_now();
   expect_whole(rest);
@@ -175,9 +183,9 @@ TEST_F(Hub, AKilledPullIsTakenUpFromItsRecord) {
   // What a kill leaves behind: a part file and a record of less than was written.
   PullOptions options = fake.options();
   const std::string incoming = fake.dir.path() + "/cache/org--name/incoming/" + fake.commit;
-  fake.cdn_fault = [](const TestRequest&) { return TestReply{.status = 403}; };
+  fake.fault_cdn([](const TestRequest&) { return TestReply{.status = 403}; });
   EXPECT_FALSE(pull_with(options).ok());
-  fake.cdn_fault = {};
+  fake.fault_cdn({});
   const std::string& content = fake.files.at("model.safetensors");
   const std::string part = incoming + "/model.safetensors.part";
   ASSERT_TRUE(path_exists(part));
@@ -192,11 +200,11 @@ TEST_F(Hub, AKilledPullIsTakenUpFromItsRecord) {
 }
 
 TEST_F(Hub, CutConnectionsGoOnWhereTheyBroke) {
-  fake.cdn_fault = [&](const TestRequest& request) -> std::optional<TestReply> {
+  fake.fault_cdn([&](const TestRequest& request) -> std::optional<TestReply> {
     TestReply reply = fake.serve_large(request, "model.safetensors");
     if (reply.body.size() > 20'000) reply.cut_at = reply.body.size() / 2;
     return reply;
-  };
+  });
   const Result<PullResult> result = pull_now();
   expect_whole(result);
   EXPECT_GT(fake.cdn.requests().size(), 16u);
@@ -204,36 +212,34 @@ TEST_F(Hub, CutConnectionsGoOnWhereTheyBroke) {
 }
 
 TEST_F(Hub, AServerThatAlwaysCutsIsGivenUp) {
-  fake.cdn_fault = [&](const TestRequest& request) -> std::optional<TestReply> {
+  fake.fault_cdn([&](const TestRequest& request) -> std::optional<TestReply> {
     TestReply reply = fake.serve_large(request, "model.safetensors");
     reply.cut_at = 1;
     return reply;
-  };
+  });
   EXPECT_NE(message(), "ok");
   EXPECT_LT(fake.cdn.requests().size(), 40u);
 }
 
 TEST_F(Hub, BusyServersAreWaitedFor) {
-  std::atomic<int> hub_asked{0};
-  std::atomic<int> cdn_asked{0};
   const auto busy = [](int n) -> std::optional<TestReply> {
     if (n > 2) return std::nullopt;
     TestReply reply{.status = n == 1 ? 429 : 503};
     reply.fields.emplace_back("Retry-After", "0");
     return reply;
   };
-  fake.hub_fault = [&](const TestRequest&) { return busy(++hub_asked); };
-  fake.cdn_fault = [&](const TestRequest&) { return busy(++cdn_asked); };
+  fake.fault_hub([&](const TestRequest&) { return busy(++hub_asked); });
+  fake.fault_cdn([&](const TestRequest&) { return busy(++cdn_asked); });
   expect_whole(pull_now());
 }
 
 TEST_F(Hub, WrongBytesAreRefused) {
   // Right length, wrong content, every time.
-  std::string wrong = fake.files.at("model.safetensors");
+  wrong = fake.files.at("model.safetensors");
   wrong[12345] = static_cast<char>(wrong[12345] ^ 1);
-  fake.cdn_fault = [&](const TestRequest& request) -> std::optional<TestReply> {
+  fake.fault_cdn([&](const TestRequest& request) -> std::optional<TestReply> {
     return net::serve_content(request, wrong, "\"x\"");
-  };
+  });
   const Result<PullResult> result = pull_now();
   ASSERT_FALSE(result.ok());
   EXPECT_EQ(result.error().kind, ErrorKind::peer);
@@ -245,21 +251,20 @@ TEST_F(Hub, WrongBytesAreRefused) {
 }
 
 TEST_F(Hub, BytesThatWereWrongOnceAreFetchedAgain) {
-  std::string wrong = fake.files.at("model.safetensors");
+  wrong = fake.files.at("model.safetensors");
   wrong[12345] = static_cast<char>(wrong[12345] ^ 1);
-  std::atomic<int> asked{0};
-  fake.cdn_fault = [&](const TestRequest& request) -> std::optional<TestReply> {
+  fake.fault_cdn([&](const TestRequest& request) -> std::optional<TestReply> {
     if (++asked > 8) return std::nullopt;
     return net::serve_content(request, wrong, "\"x\"");
-  };
+  });
   expect_whole(pull_now());
 }
 
 TEST_F(Hub, SmallFilesAreHashedToo) {
-  fake.hub_fault = [&](const TestRequest& request) -> std::optional<TestReply> {
+  fake.fault_hub([&](const TestRequest& request) -> std::optional<TestReply> {
     if (!asks_for(request, "/resolve/") || !asks_for(request, "config.json")) return std::nullopt;
     return TestReply{.body = "[]"};
-  };
+  });
   EXPECT_NE(message().find("git blob hash"), std::string::npos);
 }
 
@@ -280,41 +285,41 @@ TEST_F(Hub, WithoutSizesEachFileIsAskedFor) {
 }
 
 TEST_F(Hub, WrongLengthsAreRefused) {
-  fake.stated_size["model.safetensors"] = 400'001;
+  fake.change([&] { fake.stated_size["model.safetensors"] = 400'001; });
   EXPECT_NE(message(), "ok");
-  fake.stated_size["model.safetensors"] = 399'999;
+  fake.change([&] { fake.stated_size["model.safetensors"] = 399'999; });
   EXPECT_NE(message(), "ok");
   // A page where a file should be.
-  fake.stated_size.clear();
-  fake.commit = std::string(40, 'b');
-  fake.hub_fault = [&](const TestRequest& request) -> std::optional<TestReply> {
+  fake.change([&] { fake.stated_size.clear(); });
+  fake.change([&] { fake.commit = std::string(40, 'b'); });
+  fake.fault_hub([&](const TestRequest& request) -> std::optional<TestReply> {
     if (!asks_for(request, "tokenizer.json")) return std::nullopt;
     TestReply reply{.body = "<html>please log in</html>"};
     reply.fields.emplace_back("Content-Type", "text/html");
     return reply;
-  };
+  });
   EXPECT_NE(message().find("text/html"), std::string::npos);
 }
 
 TEST_F(Hub, AnEndlessBodyEnds) {
   fake.redirect_large = false;
-  fake.hub_fault = [&](const TestRequest& request) -> std::optional<TestReply> {
+  fake.fault_hub([&](const TestRequest& request) -> std::optional<TestReply> {
     if (!asks_for(request, "tokenizer.json")) return std::nullopt;
     return TestReply{.body = std::string(1 << 20, 'x'), .chunked = true};
-  };
+  });
   EXPECT_NE(message().find("longer than the file"), std::string::npos);
 }
 
 TEST_F(Hub, SizesThatNoDiskHasAreRefused) {
-  fake.stated_size["model.safetensors"] = uint64_t{1} << 49;
+  fake.change([&] { fake.stated_size["model.safetensors"] = uint64_t{1} << 49; });
   EXPECT_NE(message().find("the disk has only"), std::string::npos);
   EXPECT_EQ(fake.cdn.requests().size(), 0u);
-  fake.stated_size["model.safetensors"] = ~uint64_t{0};
+  fake.change([&] { fake.stated_size["model.safetensors"] = ~uint64_t{0}; });
   EXPECT_NE(message().find("not believable"), std::string::npos);
 }
 
 TEST_F(Hub, AListThatIsNoListIsRefused) {
-  fake.hub_fault = [](const TestRequest&) { return TestReply{.body = "<html>hello</html>"}; };
+  fake.fault_hub([](const TestRequest&) { return TestReply{.body = "<html>hello</html>"}; });
   EXPECT_NE(message().find("not JSON"), std::string::npos);
   EXPECT_FALSE(path_exists(fake.dir.path() + "/cache/org--name"));
 }
@@ -328,17 +333,16 @@ TEST_F(Hub, NamesNeverLeaveTheDirectory) {
   fake.files["../../evil.json"] = "x";
   fake.files["sub/tokenizer.json"] = "x";
   expect_whole(pull_now());
-  fake.files.erase("model.safetensors");
-  fake.commit = std::string(40, 'b');
-  fake.files["model.safetensors.index.json"] =
-      "{\"weight_map\": {\"a\": \"../../evil.safetensors\"}}";
+  fake.change([&] { fake.files.erase("model.safetensors"); });
+  fake.change([&] { fake.commit = std::string(40, 'b'); });
+  set_index("{\"weight_map\": {\"a\": \"../../evil.safetensors\"}}");
   EXPECT_NE(message().find("plain file name"), std::string::npos);
-  fake.commit = std::string(40, 'c');
-  fake.files["model.safetensors.index.json"] = "{\"weight_map\": {\"a\": \"splitd_pull.json\"}}";
-  fake.files["splitd_pull.json"] = "{}";
+  fake.change([&] { fake.commit = std::string(40, 'c'); });
+  set_index("{\"weight_map\": {\"a\": \"splitd_pull.json\"}}");
+  fake.change([&] { fake.files["splitd_pull.json"] = "{}"; });
   EXPECT_NE(message().find("no .safetensors file"), std::string::npos);
-  fake.commit = std::string(40, 'd');
-  fake.files["model.safetensors.index.json"] = "{\"weight_map\": {\"a\": \"no.safetensors\"}}";
+  fake.change([&] { fake.commit = std::string(40, 'd'); });
+  set_index("{\"weight_map\": {\"a\": \"no.safetensors\"}}");
   EXPECT_NE(message().find("has no file"), std::string::npos);
 }
 
@@ -346,16 +350,15 @@ TEST_F(Hub, AFileThatChangedBetweenTwoRunsStartsOver) {
   // A mirror without hashes and redirects: the entity tag is all there is.
   fake.redirect_large = false;
   fake.list_hashes = false;
-  std::atomic<int> asked{0};
-  fake.hub_fault = [&](const TestRequest& request) -> std::optional<TestReply> {
+  fake.fault_hub([&](const TestRequest& request) -> std::optional<TestReply> {
     if (!asks_for(request, "model.safetensors") || ++asked < 3) return std::nullopt;
     return TestReply{.status = 404};
-  };
+  });
   PullOptions options = fake.options();
   options.download.connections = 1;
   EXPECT_FALSE(pull_with(options).ok());
-  fake.hub_fault = {};
-  fake.files["model.safetensors"] = random_bytes(400'000, 2);
+  fake.fault_hub({});
+  fake.change([&] { fake.files["model.safetensors"] = random_bytes(400'000, 2); });
   fake.forget();
   expect_whole(pull_with(options));
   EXPECT_GE(fake.hub.body_bytes_sent(), 400'000u);
@@ -364,50 +367,47 @@ TEST_F(Hub, AFileThatChangedBetweenTwoRunsStartsOver) {
 TEST_F(Hub, AFileThatChangesUnderUsStartsOver) {
   fake.redirect_large = false;
   fake.list_hashes = false;
-  const std::string before = random_bytes(400'000, 2);
-  std::atomic<int> asked{0};
-  fake.hub_fault = [&](const TestRequest& request) -> std::optional<TestReply> {
+  wrong = random_bytes(400'000, 2);
+  fake.fault_hub([&](const TestRequest& request) -> std::optional<TestReply> {
     if (!asks_for(request, "model.safetensors") || ++asked > 5) return std::nullopt;
-    return net::serve_content(request, before, "\"before\"");
-  };
+    return net::serve_content(request, wrong, "\"before\"");
+  });
   expect_whole(pull_now());
 }
 
 TEST_F(Hub, AServerWithoutRangesGivesTheWholeFile) {
-  fake.cdn_fault = [&](const TestRequest&) -> std::optional<TestReply> {
+  fake.fault_cdn([&](const TestRequest&) -> std::optional<TestReply> {
     return TestReply{.body = fake.files.at("model.safetensors")};
-  };
+  });
   expect_whole(pull_now());
 }
 
 TEST_F(Hub, RangesThatWereNotAskedForAreRefused) {
-  fake.cdn_fault = [&](const TestRequest& request) -> std::optional<TestReply> {
+  fake.fault_cdn([&](const TestRequest& request) -> std::optional<TestReply> {
     TestReply reply = fake.serve_large(request, "model.safetensors");
     for (auto& [name, value] : reply.fields) {
       if (name == "Content-Range") value = "bytes 1-50000/400000";
     }
     return reply;
-  };
+  });
   EXPECT_NE(message().find("not asked for"), std::string::npos);
 }
 
 TEST_F(Hub, RangeNotSatisfiableEnds) {
-  fake.cdn_fault = [](const TestRequest&) { return TestReply{.status = 416}; };
+  fake.fault_cdn([](const TestRequest&) { return TestReply{.status = 416}; });
   EXPECT_NE(message().find("model.safetensors"), std::string::npos);
-  std::atomic<int> asked{0};
-  fake.cdn_fault = [&](const TestRequest&) -> std::optional<TestReply> {
+  fake.fault_cdn([&](const TestRequest&) -> std::optional<TestReply> {
     if (++asked > 1) return std::nullopt;
     return TestReply{.status = 416};
-  };
+  });
   expect_whole(pull_now());
 }
 
 TEST_F(Hub, ExpiredPlacesAreAskedForAgain) {
-  std::atomic<int> asked{0};
-  fake.cdn_fault = [&](const TestRequest&) -> std::optional<TestReply> {
+  fake.fault_cdn([&](const TestRequest&) -> std::optional<TestReply> {
     if (++asked % 3 != 2) return std::nullopt;
     return TestReply{.status = 403};
-  };
+  });
   PullOptions options = fake.options();
   options.download.connections = 1;
   expect_whole(pull_with(options));
@@ -415,11 +415,11 @@ TEST_F(Hub, ExpiredPlacesAreAskedForAgain) {
 
 TEST_F(Hub, RefusalsSayWhatToDo) {
   const auto answer = [&](int status, const std::string& code) {
-    fake.hub_fault = [=](const TestRequest&) {
+    fake.fault_hub([=](const TestRequest&) {
       TestReply reply{.status = status};
       reply.fields.emplace_back("X-Error-Code", code);
       return reply;
-    };
+    });
     return message();
   };
   EXPECT_NE(answer(401, "RepoNotFound").find("does not exist, or is private"), std::string::npos);
@@ -438,7 +438,7 @@ TEST_F(Hub, StrangersAreRefused) {
 }
 
 TEST_F(Hub, SilenceEnds) {
-  fake.cdn_fault = [](const TestRequest&) { return TestReply{.stall = true}; };
+  fake.fault_cdn([](const TestRequest&) { return TestReply{.stall = true}; });
   PullOptions options = fake.options();
   options.download.http.retry.attempts = 2;
   options.download.http.connect.timeouts.head = net::milliseconds(300);
@@ -449,10 +449,10 @@ TEST_F(Hub, TwoPullsOfOneModelDoNotMeet) {
   // The second begins while the first waits for the hub.
   std::optional<Result<PullResult>> second;
   std::once_flag once;
-  fake.hub_fault = [&](const TestRequest&) -> std::optional<TestReply> {
+  fake.fault_hub([&](const TestRequest&) -> std::optional<TestReply> {
     std::call_once(once, [&] { second = pull(fake.options(), {}); });
     return std::nullopt;
-  };
+  });
   expect_whole(pull_now());
   ASSERT_TRUE(second.has_value());
   ASSERT_FALSE(second->ok());
