@@ -136,6 +136,7 @@ Status AddedTokens::parse(std::optional<Json> json, const Vocabulary& vocabulary
     if (!status.ok()) return status.take_error().within(where);
   }
   RegexScratch scratch;
+  size_t bytes = 0;
   for (uint32_t i = 0; i < tokens_.size(); ++i) {
     AddedToken& token = tokens_[i];
     if (by_id_[token.id] != i) continue;  // a later token took its id
@@ -144,6 +145,11 @@ Status AddedTokens::parse(std::optional<Json> json, const Vocabulary& vocabulary
       NormalText text{token.content, {}, true, false};
       SPLITD_TRY(normalize(normalizer, text, scratch));
       token.normalized = std::move(text.text);
+    }
+    bytes += token.normalized.size();
+    if (bytes > kMaxAddedBytes) {
+      return model_error("\"added_tokens\" has more than " + std::to_string(kMaxAddedBytes) +
+                         " bytes of text");
     }
     Trie& trie = token.is_normalized ? normalized_ : raw_;
     if (token.normalized.empty() || !trie.add(token.normalized, i)) {

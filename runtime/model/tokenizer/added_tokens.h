@@ -22,6 +22,7 @@ namespace splitd::tok {
 
 inline constexpr size_t kMaxAddedTokens = size_t{1} << 16;
 inline constexpr size_t kMaxAddedTokenBytes = 1024;
+inline constexpr size_t kMaxAddedBytes = size_t{1} << 20;  // of all together, normalised
 
 struct AddedToken {
   std::string content;     // as the file spells it

@@ -142,10 +142,14 @@ std::optional<CodePointSet> pcre2_property(const std::string& folded) {
       &pcre2_code_free);
   if (!code) return std::nullopt;
   pcre2_jit_compile(code.get(), PCRE2_JIT_COMPLETE);
+  // Planes without characters, or with private ones only, are left out: they have no such
+  // properties.
   std::string every;
-  every.reserve(size_t{4} << 20);
-  for (char32_t c = 0; c <= kLastCodePoint; ++c) {
-    if (c < kFirstSurrogate || c > kLastSurrogate) utf8_append(every, c);
+  every.reserve(size_t{1} << 20);
+  for (char32_t c = 0; c <= 0xe0fff; ++c) {
+    if (c == kFirstSurrogate) c = kLastSurrogate + 1;
+    if (c == 0x40000) c = 0xe0000;
+    utf8_append(every, c);
   }
   const std::unique_ptr<pcre2_match_data, decltype(&pcre2_match_data_free)> match(
       pcre2_match_data_create(1, nullptr), &pcre2_match_data_free);
@@ -220,28 +224,40 @@ CodePointSet CodePointSet::intersected(const CodePointSet& other) const {
   return inverted().united(other.inverted()).inverted();
 }
 
-CodePointSet CodePointSet::with_case_variants() const {
+void CaseVariants::find_orbits() {
   constexpr char32_t kLastCased = 0x1e943;  // Adlam; nothing above has case
-  std::vector<CodePointRange> result = ranges_;
-  if (!ranges_.empty() && ranges_.back().last < 0x80) {  // what real patterns have: spare the scan
+  std::unordered_map<char32_t, std::vector<char32_t>> orbits;
+  for (char32_t c = 0; c <= kLastCased; ++c) {
+    const char32_t key = case_key(c);
+    // A character that is its own key has an orbit only if another comes to it.
+    if (key != c) orbits[key].push_back(c);
+  }
+  for (const auto& [key, members] : orbits) {
+    cased_.push_back({key, n_orbit_});
+    for (const char32_t member : members) cased_.push_back({member, n_orbit_});
+    ++n_orbit_;
+  }
+}
+
+CodePointSet CaseVariants::add_to(const CodePointSet& set) {
+  std::vector<CodePointRange> result = set.ranges();
+  if (!result.empty() && result.back().last < 0x80) {  // what real patterns have
     for (char32_t c = 'A'; c <= 'Z'; ++c) {
       const char32_t lower = c + 0x20;
-      if (!contains(c) && !contains(lower)) continue;
+      if (!set.contains(c) && !set.contains(lower)) continue;
       result.insert(result.end(), {{c, c}, {lower, lower}});
       if (c == 'S') result.push_back({0x17f, 0x17f});    // long s
       if (c == 'K') result.push_back({0x212a, 0x212a});  // the Kelvin sign
     }
     return CodePointSet(std::move(result));
   }
-  std::vector<CodePointRange> keys;
-  for (const CodePointRange& range : ranges_) {
-    for (char32_t c = range.first; c <= std::min(range.last, kLastCased); ++c) {
-      keys.push_back({case_key(c), case_key(c)});
-    }
+  if (cased_.empty()) find_orbits();
+  std::vector<bool> wanted(n_orbit_);
+  for (const Cased& one : cased_) {
+    if (set.contains(one.character)) wanted[one.orbit] = true;
   }
-  const CodePointSet wanted(std::move(keys));
-  for (char32_t c = 0; c <= kLastCased; ++c) {
-    if (wanted.contains(case_key(c))) result.push_back({c, c});
+  for (const Cased& one : cased_) {
+    if (wanted[one.orbit]) result.push_back({one.character, one.character});
   }
   return CodePointSet(std::move(result));
 }

@@ -35,12 +35,26 @@ class CodePointSet {
   CodePointSet inverted() const;
   CodePointSet united(const CodePointSet& other) const;
   CodePointSet intersected(const CodePointSet& other) const;
-  // With every character that differs from a member only in case.
-  CodePointSet with_case_variants() const;
   bool operator==(const CodePointSet&) const = default;
 
  private:
   std::vector<CodePointRange> ranges_;  // ascending, neither overlapping nor adjacent
+};
+
+// Adds the characters that differ from a member only in case. Knowing all of them takes a while:
+// one for a whole pattern.
+class CaseVariants {
+ public:
+  CodePointSet add_to(const CodePointSet& set);
+
+ private:
+  struct Cased {
+    char32_t character;
+    uint32_t orbit;  // characters that differ only in case share it
+  };
+  void find_orbits();
+  std::vector<Cased> cased_;  // filled when a set beyond ASCII asks
+  uint32_t n_orbit_ = 0;
 };
 
 // \p{name}: general categories, the usual binary properties and scripts; case, spaces, '-' and '_'

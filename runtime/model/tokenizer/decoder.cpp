@@ -109,12 +109,12 @@ class ReplaceStep : public DecoderStep {
  public:
   ReplaceStep(TextPattern pattern, std::string content)
       : pattern_(std::move(pattern)), content_(std::move(content)) {}
-  void push(std::string token, DecodeStepState&, bool,
+  void push(std::string token, DecodeStepState& state, bool,
             std::vector<std::string>& out) const override {
     std::vector<Match> matches;
-    RegexScratch scratch;
+    if (!state.scratch) state.scratch = std::make_unique<RegexScratch>();
     // A pattern that runs out of steps leaves the token as it is.
-    if (!pattern_.find_all(token, scratch, matches).ok()) matches.clear();
+    if (!pattern_.find_all(token, *state.scratch, matches).ok()) matches.clear();
     if (matches.empty()) {
       out.push_back(std::move(token));
       return;

@@ -12,6 +12,7 @@
 
 #include "runtime/base/json.h"
 #include "runtime/base/result.h"
+#include "runtime/model/tokenizer/split_regex.h"
 
 namespace splitd::tok {
 
@@ -20,6 +21,7 @@ struct DecodeStepState {
   std::string held;   // text or bytes not passed on yet
   size_t count = 0;   // tokens seen, or characters stripped
   bool done = false;  // the start of the text is over
+  std::unique_ptr<RegexScratch> scratch;
 };
 
 struct DecodeState {

@@ -10,7 +10,7 @@
 
 namespace splitd::tok {
 
-inline constexpr size_t kMaxSteps = 64;  // of one kind; real files have up to six
+inline constexpr size_t kMaxSteps = 16;  // of one kind; real files have up to six
 
 inline Error bad_field(std::string_view name, std::optional<Json> value, std::string_view wanted) {
   return model_error("\"" + std::string(name) + "\" is " +

@@ -16,7 +16,7 @@ namespace {
 // What a character does to its neighbours under the form.
 constexpr uint8_t kChanges = 0;  // itself changes, reorders, or joins the one before
 constexpr uint8_t kStays = 1;    // a starter that stays, unless what follows joins it
-constexpr uint8_t kWall = 2;     // stays, and nothing joins it
+// Any other kind stays, and nothing joins it.
 
 constexpr char32_t kHangulFirst = 0xac00;
 constexpr char32_t kHangulLast = 0xd7a3;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <unordered_map>
 
 #include "runtime/base/utf8.h"
 
@@ -11,6 +12,7 @@ namespace splitd::tok {
 namespace {
 
 constexpr size_t kMaxSets = 256;
+constexpr size_t kMaxProperties = 32;  // some take milliseconds to look up
 constexpr int kMaxDepth = 100;
 constexpr unsigned kMaxRepeat = 65535;  // PCRE2's own limit
 
@@ -59,6 +61,7 @@ class Rewriter {
   bool interval(unsigned& low, std::optional<unsigned>& high);
   Result<char32_t> escaped_character();
   Result<std::optional<CodePointSet>> escaped_set();  // \d \w \s \h \p{…} and their opposites
+  Result<CodePointSet> property(std::string_view name);
   Result<CodePointSet> bracket(int depth);
   Result<CodePointSet> bracket_items(int depth);
   Result<std::optional<CodePointSet>> posix_bracket();
@@ -74,6 +77,8 @@ class Rewriter {
   Options options_;
   std::vector<Group> groups_;
   RewrittenRegex result_;
+  CaseVariants case_variants_;
+  std::unordered_map<std::string, CodePointSet> properties_;  // those met, by name
   size_t atom_ = 0;  // first item of what a quantifier would repeat
   bool has_atom_ = false;
 };
@@ -173,7 +178,7 @@ Status Rewriter::item() {
       break;
   }
   const CodePointSet set = CodePointSet::of(next_character());
-  return emit_set(options_.ignore_case ? set.with_case_variants() : set);
+  return emit_set(options_.ignore_case ? case_variants_.add_to(set) : set);
 }
 
 Status Rewriter::open_group() {
@@ -325,6 +330,18 @@ Status Rewriter::quantifier() {
   return {};
 }
 
+Result<CodePointSet> Rewriter::property(std::string_view name) {
+  const auto known = properties_.find(std::string(name));
+  if (known != properties_.end()) return known->second;
+  if (properties_.size() >= kMaxProperties) {
+    return error("more than " + std::to_string(kMaxProperties) + " properties");
+  }
+  std::optional<CodePointSet> set = unicode_property(name);
+  if (!set) return error("an unknown property \\p{" + std::string(name.substr(0, 64)) + "}");
+  properties_.emplace(name, *set);
+  return std::move(*set);
+}
+
 Result<std::optional<CodePointSet>> Rewriter::escaped_set() {
   const char c = peek();
   std::optional<CodePointSet> set;
@@ -356,8 +373,7 @@ Result<std::optional<CodePointSet>> Rewriter::escaped_set() {
         opposite = !opposite;
         name.remove_prefix(1);
       }
-      set = unicode_property(name);
-      if (!set) return error("an unknown property \\p{" + std::string(name.substr(0, 64)) + "}");
+      SPLITD_ASSIGN(set, property(name));
       at_ = end + 1;
       if (opposite) set = set->inverted();
       return set;
@@ -514,7 +530,7 @@ Status Rewriter::escape() {
     SPLITD_ASSIGN(const char32_t c, escaped_character());
     set = CodePointSet::of(c);
   }
-  return emit_set(options_.ignore_case ? set->with_case_variants() : std::move(*set));
+  return emit_set(options_.ignore_case ? case_variants_.add_to(*set) : std::move(*set));
 }
 
 // [:name:] or [:^name:], at the colon; nothing when it is not one.
@@ -545,7 +561,7 @@ Result<CodePointSet> Rewriter::bracket(int depth) {
     set = set.intersected(other);
   }
   if (!accept("]")) return error("a class without ']'");
-  if (options_.ignore_case) set = set.with_case_variants();
+  if (options_.ignore_case) set = case_variants_.add_to(set);
   return opposite ? set.inverted() : std::move(set);
 }
 

@@ -1,5 +1,6 @@
 #include "runtime/model/tokenizer/vocabulary.h"
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstring>
@@ -47,12 +48,15 @@ uint64_t hash_bytes(std::string_view text) {
 void Vocabulary::reserve(size_t count, size_t text_bytes) {
   texts_.reserve(text_bytes);
   spans_.reserve(count);
+  // Holes are fine, but a small file does not get a large table.
+  constexpr size_t kAlways = 1u << 17;
+  last_id_ = static_cast<uint32_t>(std::clamp<size_t>(4 * count, kAlways, kMaxTokenId));
 }
 
 Status Vocabulary::add(std::string_view text, uint32_t id) {
-  if (id > kMaxTokenId) {
+  if (id > last_id_) {
     return model_error("token " + quoted(text) + " has the id " + std::to_string(id) +
-                       "; at most " + std::to_string(kMaxTokenId) + " is accepted");
+                       "; at most " + std::to_string(last_id_) + " is accepted here");
   }
   if (text.size() > kMaxTokenBytes) {
     return model_error("token " + std::to_string(id) + " is " + std::to_string(text.size()) +

@@ -80,6 +80,7 @@ class Vocabulary {
   std::vector<Slot> slots_ = std::vector<Slot>(2, {0, kNoId});
   uint64_t mask_ = 1;
   size_t count_ = 0;
+  uint32_t last_id_ = 0;                    // the largest that is accepted
   std::vector<uint32_t> basic_characters_;  // U+0000..U+FFFF
   std::unordered_map<char32_t, uint32_t> other_characters_;
 };
