@@ -87,15 +87,17 @@ struct Native;
 struct Cycler;
 struct Joiner;
 
+struct WideInt {
+  uint64_t low;
+  int64_t high;
+};
+
 struct Value {
   Kind kind = Kind::missing;
   union {
     bool boolean;
     double real;
-    struct {
-      uint64_t low;
-      int64_t high;
-    } integer;
+    WideInt integer;
     const Text* text;
     const Array* array;
     const Dict* dict;
