@@ -76,12 +76,19 @@ Status HttpConnection::ask_proxy(const Wait& wait) {
 Result<bool> HttpConnection::receive(const Wait& wait) {
   begin_ = 0;
   end_ = 0;
+  if (ended_) return false;
+  if (!failed_.ok()) return failed_.error();
   SPLITD_ASSIGN(end_, read_some(*transport_, buffer_, wait));
-  // A TLS record is a quarter of the buffer: take what else is there already. A failure now will be
-  // met again by the next call.
+  // A TLS record is a quarter of the buffer: take what else is there already. What stops that is
+  // kept for the next call: a transport need not say it twice.
   while (end_ > 0 && end_ < buffer_.size()) {
-    const Result<Io> io = transport_->try_read(std::span(buffer_).subspan(end_));
-    if (!io || io->bytes == 0) break;
+    Result<Io> io = transport_->try_read(std::span(buffer_).subspan(end_));
+    if (!io) {
+      failed_ = io.take_error();
+      break;
+    }
+    ended_ = io->end;
+    if (io->bytes == 0) break;
     end_ += io->bytes;
   }
   return end_ > 0;

@@ -63,6 +63,8 @@ class HttpConnection {
   std::vector<std::byte> buffer_;
   size_t begin_ = 0;
   size_t end_ = 0;
+  bool ended_ = false;  // met while reading ahead
+  Status failed_;
 };
 
 // Whether a host is named by a NO_PROXY list.

@@ -42,6 +42,12 @@ const int kSuites[] = {
     MBEDTLS_TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
     0};
 
+#if defined(MBEDTLS_SSL_PROTO_TLS1_3)
+constexpr std::string_view kOffer = "TLS 1.2 and 1.3 with ECDHE and ChaCha20-Poly1305 or AES-GCM";
+#else
+constexpr std::string_view kOffer = "TLS 1.2 with ECDHE and ChaCha20-Poly1305 or AES-GCM";
+#endif
+
 std::string tls_text(int code) {
   char text[128];
   mbedtls_strerror(code, text, sizeof text);
@@ -209,6 +215,7 @@ struct TlsStream::State {
   mbedtls_ssl_context ssl;
   Status below_failed;  // what the transport below said last, when it failed
   bool below_ended = false;
+  bool ended = false;  // the peer said goodbye
   bool established = false;
   bool refused = false;
   bool resumed = false;
@@ -319,7 +326,11 @@ Status TlsStream::handshake(const Wait& wait) {
     }
     // A plain network failure may pass; a peer that speaks no TLS that we accept will not.
     state.refused = state.below_failed.ok() && !state.below_ended;
-    return state.fail("TLS handshake with", code);
+    Error error = state.fail("TLS handshake with", code);
+    if (code == MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE) {
+      error.message += " (offered: " + std::string(kOffer) + ")";
+    }
+    return error;
   }
   if (const uint32_t flags = mbedtls_ssl_get_verify_result(&state.ssl); flags != 0) {
     state.refused = true;
@@ -334,10 +345,13 @@ Result<Io> TlsStream::try_read(std::span<std::byte> into) {
   State& state = *state_;
   if (!state.established) return failed("TLS: read before the handshake");
   while (true) {
+    // The library would wait for more after a goodbye: the socket may well stay open.
+    if (state.ended) return Io{0, Want::nothing, true};
     const int code =
         mbedtls_ssl_read(&state.ssl, reinterpret_cast<unsigned char*>(into.data()), into.size());
     if (code > 0) return Io{static_cast<size_t>(code), Want::nothing, false};
-    if (code == MBEDTLS_ERR_SSL_PEER_CLOSE_NOTIFY) return Io{0, Want::nothing, true};
+    state.ended = code == MBEDTLS_ERR_SSL_PEER_CLOSE_NOTIFY;
+    if (state.ended) continue;
     if (code == MBEDTLS_ERR_SSL_WANT_READ) return Io{0, Want::readable, false};
     if (code == MBEDTLS_ERR_SSL_WANT_WRITE) return Io{0, Want::writable, false};
 #if defined(MBEDTLS_ERR_SSL_RECEIVED_NEW_SESSION_TICKET)

@@ -289,6 +289,23 @@ TEST_F(HttpClientTest, ACutBodyIsAnError) {
   }
 }
 
+TEST_F(HttpClientTest, AGoodbyeEndsABodyThoughTheSocketStaysOpen) {
+  TestServer server(
+      [](const TestRequest& request) {
+        TestReply reply = text_reply(request.target == "/short" ? "x" : std::string(100'000, 'x'));
+        reply.length_field = false;
+        reply.close = true;
+        reply.linger = true;
+        return reply;
+      },
+      local_identity());
+  HttpClient client(options());
+  for (int i = 0; i < 20; ++i) {  // whether all arrives at once is chance
+    EXPECT_EQ(fetch(client, get(server.url() + "/short")), "x");
+  }
+  EXPECT_EQ(fetch(client, get(server.url() + "/long")).size(), 100'000u);
+}
+
 TEST_F(HttpClientTest, BodiesAreCapped) {
   TestServer server(
       [](const TestRequest& request) {

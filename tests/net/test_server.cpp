@@ -222,7 +222,12 @@ void TestServer::serve_one(std::unique_ptr<TcpStream> stream, uint64_t number) {
       const std::lock_guard lock(mutex_);
       requests_.push_back(*request);
     }
-    if (!answer(*transport, *request)) return;  // cut: no goodbye
+    bool linger = false;
+    if (answer(*transport, *request, linger)) continue;
+    if (!linger) return;  // cut: no goodbye
+    if (secure) secure->goodbye();
+    wait_for_client(*stream);
+    return;
   }
   if (secure) secure->goodbye();
 }
@@ -237,8 +242,9 @@ void TestServer::wait_for_client(Transport& transport) {
 }
 
 // False: the connection is to be cut.
-bool TestServer::answer(Transport& transport, const TestRequest& request) {
+bool TestServer::answer(Transport& transport, const TestRequest& request, bool& linger) {
   const TestReply reply = handler_(request);
+  linger = reply.linger;
   if (reply.stall) {
     wait_for_client(transport);
     return false;

@@ -34,6 +34,7 @@ struct TestReply {
   bool length_field = true;  // Content-Length of the body
   bool chunked = false;
   bool close = false;                     // say "Connection: close" and do so
+  bool linger = false;                    // with close: TLS says goodbye, and the socket stays open
   std::optional<uint64_t> cut_at = {};    // the connection is cut after this much of the body
   std::optional<uint64_t> stall_at = {};  // … or nothing more is sent until the client leaves
   std::optional<std::string> raw = {};    // sent instead of all that, then cut
@@ -61,7 +62,7 @@ class TestServer {
   struct Tls;
   void serve();
   void serve_one(std::unique_ptr<TcpStream> stream, uint64_t number);
-  bool answer(Transport& transport, const TestRequest& request);
+  bool answer(Transport& transport, const TestRequest& request, bool& linger);
   bool send(Transport& transport, std::string_view text);
   void wait_for_client(Transport& transport);
 
