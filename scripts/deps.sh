@@ -5,7 +5,7 @@ set -euo pipefail
 
 build=(g++ cmake ninja-build pkg-config ccache git xz-utils ca-certificates
        libpcre2-dev libutf8proc-dev libtomlplusplus-dev libmbedtls-dev
-       libgtest-dev libbenchmark-dev python3 python3-pip)
+       libgtest-dev python3 python3-pip python3-venv)
 check=(clang clang-format libclang-rt-14-dev)
 aarch64=(g++-aarch64-linux-gnu qemu-user libstdc++6:arm64 libpcre2-dev:arm64 libutf8proc-dev:arm64
          libmbedtls-dev:arm64 libgtest-dev:arm64)

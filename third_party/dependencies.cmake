@@ -40,14 +40,6 @@ if(SPLITD_TESTS)
   endif()
 endif()
 
-if(SPLITD_BENCH)
-  find_package(benchmark)
-  if(NOT benchmark_FOUND)
-    message(STATUS "Google Benchmark not found (libbenchmark-dev): building without benchmarks")
-    set(SPLITD_BENCH OFF)
-  endif()
-endif()
-
 # CUDA 13. CMake 3.25 does not know nvcc's C++20 flag, so it is told.
 if(SPLITD_CUDA)
   include(CheckLanguage)

@@ -56,8 +56,10 @@ struct DiskFacts {
 
 struct GpuFacts {
   bool built_with_cuda = false;
-  std::string driver = {};                // the kernel module's version; empty: none loaded
-  std::vector<std::string> devices = {};  // "/dev/nvidia0"
+  std::string driver = {};                     // the kernel module's version; empty: none loaded
+  std::vector<std::string> devices = {};       // "/dev/nvidia0"
+  std::vector<std::string> cuda_devices = {};  // "NVIDIA H100, compute 9.0, 79 GiB"
+  std::string cuda_problem = {};               // why CUDA shows none
 };
 
 struct LibraryFacts {

@@ -99,7 +99,10 @@ std::string gpu_text(const GpuFacts& gpu) {
   std::string line =
       gpu.devices.empty() ? "none found" : std::to_string(gpu.devices.size()) + " NVIDIA device(s)";
   if (!gpu.driver.empty()) line += ", driver " + gpu.driver;
-  return line + (gpu.built_with_cuda ? "; built with CUDA" : "; built without CUDA");
+  for (const std::string& device : gpu.cuda_devices) line += "; " + device;
+  if (!gpu.built_with_cuda) return line + "; built without CUDA";
+  return line + "; built with CUDA" +
+         (gpu.cuda_problem.empty() ? "" : ", which says: " + gpu.cuda_problem);
 }
 
 }  // namespace
@@ -120,9 +123,10 @@ std::string bytes_text(uint64_t bytes) {
 
 std::vector<Choice> make_choices(const DoctorReport& report) {
   std::vector<Choice> choices;
-  choices.push_back(
-      {"device", "cpu",
-       report.gpu.built_with_cuda ? "no CUDA device was found" : "this build has no CUDA backend"});
+  choices.push_back({"device", "cpu",
+                     !report.gpu.built_with_cuda       ? "this build has no CUDA backend"
+                     : report.gpu.cuda_devices.empty() ? "no CUDA device was found"
+                                                       : "nothing computes on a GPU yet"});
   choices.push_back(report.isa);
   choices.push_back({"threads", std::to_string(usable_cores(report.cpu)),
                      "one for each physical core that this process may use"});
@@ -234,7 +238,9 @@ std::string report_json(const DoctorReport& report) {
   json.key("gpu").begin_object().field("built_with_cuda", report.gpu.built_with_cuda);
   json.field("driver", report.gpu.driver).key("devices").begin_array();
   for (const std::string& device : report.gpu.devices) json.string(device);
-  json.end_array().end_object();
+  json.end_array().key("cuda_devices").begin_array();
+  for (const std::string& device : report.gpu.cuda_devices) json.string(device);
+  json.end_array().field("cuda_problem", report.gpu.cuda_problem).end_object();
   json.key("limits").begin_object();
   limit_json(json, "open_files", report.limits.open_files);
   limit_json(json, "open_files_hard", report.limits.open_files_hard);

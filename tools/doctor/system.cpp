@@ -3,9 +3,13 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#ifdef SPLITD_CUDA
+#include "kernels/cuda/device.h"
+#endif
 #include "runtime/base/files.h"
 #include "tools/doctor/facts.h"
 #include "tools/doctor/kernel_files.h"
+#include "tools/doctor/report.h"
 
 namespace splitd::cli {
 namespace {
@@ -71,7 +75,14 @@ DiskFacts disk_facts(const std::string& path) {
 GpuFacts gpu_facts() {
   GpuFacts gpu;
 #ifdef SPLITD_CUDA
+  const kernels::CudaSurvey survey = kernels::survey_cuda();
   gpu.built_with_cuda = true;
+  gpu.cuda_problem = survey.problem;
+  for (const kernels::CudaDevice& device : survey.devices) {
+    gpu.cuda_devices.push_back(device.name + ", compute " + std::to_string(device.major) + "." +
+                               std::to_string(device.minor) + ", " +
+                               bytes_text(device.memory_bytes));
+  }
 #endif
   gpu.driver = kernel_file("/sys/module/nvidia/version");
   for (int i = 0; i < 64; ++i) {
