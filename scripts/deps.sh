@@ -23,10 +23,13 @@ if ! command -v dpkg-query >/dev/null; then
   exit 0
 fi
 
+# A package may be there for several architectures: without a suffix this machine's counts.
+native=$(dpkg --print-architecture)
 missing=()
 for package in "${wanted[@]}"; do
-  status=$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null || true)
-  [ "$status" = installed ] || missing+=("$package")
+  case "$package" in *:*) arch=${package#*:} ;; *) arch=$native ;; esac
+  dpkg-query -W -f='${Architecture} ${db:Status-Status}\n' "${package%:*}" 2>/dev/null |
+    grep -qxE "($arch|all) installed" || missing+=("$package")
 done
 if [ ${#missing[@]} -eq 0 ]; then
   echo "deps: all ${#wanted[@]} packages of '$group' are installed"
