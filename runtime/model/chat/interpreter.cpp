@@ -1,6 +1,8 @@
 // Statements and calls: what changes variables and writes output. Expressions are in evaluate.cpp.
 #include "runtime/model/chat/interpreter.h"
 
+#include <cassert>
+
 #include "runtime/model/chat/iterate.h"
 #include "runtime/model/chat/methods.h"
 #include "runtime/model/chat/operators.h"
@@ -61,7 +63,7 @@ void Interpreter::fail_depth() const {
 }
 
 void Interpreter::render() {
-  Activation root{arena_.array<Value>(program_.n_slots), nullptr};
+  Activation root{arena_.array<Value>(program_.n_slots), program_.n_slots, nullptr};
   const Restore<Activation*> activation(activation_, &root);
   enter(program_.scope);
   run(program_.body);
@@ -70,11 +72,13 @@ void Interpreter::render() {
 Value& Interpreter::slot(const Slot& slot) {
   Activation* activation = activation_;
   for (uint16_t i = 0; i < slot.hops; ++i) activation = activation->outer;
+  assert(slot.index < activation->n_slots);
   return activation->slots[slot.index];
 }
 
 void Interpreter::enter(const Scope& scope) {
   for (const Load& load : scope.loads) {
+    assert(load.slot < activation_->n_slots);
     Value& target = activation_->slots[load.slot];
     target = Value();
     if (load.how == Load::How::alias) target = slot(load.from);
@@ -209,11 +213,13 @@ Value Interpreter::read_target(const Target& target) {
   return new_tuple(*this, items);
 }
 
-bool Interpreter::run_loop_test(const ForStmt& stmt, Activation& activation, const Value& item) {
+// Whoever asks for the next item may be in another function: the loop's own variables are those
+// of `activation`.
+Value Interpreter::run_loop_test(const ForStmt& stmt, Activation& activation, const Value& item) {
   const Restore<Activation*> inside(activation_, &activation);
   enter(stmt.test_scope);
   assign(*stmt.test_target, item);
-  return is_true(eval(*stmt.test));
+  return is_true(eval(*stmt.test)) ? read_target(*stmt.test_target) : Value();
 }
 
 Interpreter::Flow Interpreter::run_branch(const BranchStmt& stmt) {
@@ -310,6 +316,7 @@ const Text* Interpreter::call_loop(Loop& loop, const Value& iterable) {
   const Restore<uint32_t> calls(calls_, calls_ + 1);
   Activation* const activation = arena_.make<Activation>();
   activation->slots = arena_.array<Value>(loop.stmt->n_slots);
+  activation->n_slots = loop.stmt->n_slots;
   activation->outer = loop.defined_in;
   const Restore<Activation*> inside(activation_, activation);
   Redirect redirect(*this);
@@ -380,6 +387,7 @@ const Text* Interpreter::call_macro(const Macro& macro, const Args& args) {
   const MacroCode& code = *macro.code;
   Activation* const activation = arena_.make<Activation>();
   activation->slots = arena_.array<Value>(code.n_slots);
+  activation->n_slots = code.n_slots;
   activation->outer = macro.defined_in;
   fill_parameters(macro, args, *activation);
   const Restore<Activation*> inside(activation_, activation);

@@ -22,6 +22,7 @@ struct Bounds {
 // The variables of one call of a function (ast.h, "Names").
 struct Activation {
   Value* slots = nullptr;
+  uint32_t n_slots = 0;
   Activation* outer = nullptr;
 };
 
@@ -68,8 +69,8 @@ class Interpreter {
   const Text* call_macro(const Macro& macro, const Args& args);
   const Text* call_loop(Loop& loop, const Value& iterable);
   void assign(const Target& target, const Value& value);
-  bool run_loop_test(const ForStmt& stmt, Activation& activation, const Value& item);
-  Value read_target(const Target& target);
+  // The item as a for loop's test lets it pass: its target read back. Missing when it does not.
+  Value run_loop_test(const ForStmt& stmt, Activation& activation, const Value& item);
 
   // Where the last thing was done, for messages.
   uint32_t position() const { return position_; }
@@ -101,6 +102,7 @@ class Interpreter {
   [[noreturn]] void fail_depth() const;
 
   Value& slot(const Slot& slot);
+  Value read_target(const Target& target);
   Value load(const NameExpr& name);
   void enter(const Scope& scope);
 

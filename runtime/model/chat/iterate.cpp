@@ -79,11 +79,10 @@ bool next_selected(Interpreter& in, Iterator& it, Value& item) {
 }
 
 bool next_passing(Interpreter& in, Iterator& it, Value& item) {
-  while (next_item(in, *it.inner, item)) {
-    if (in.run_loop_test(*it.loop, *it.activation, item)) {
-      item = in.read_target(*it.loop->test_target);
-      return true;
-    }
+  Value source;
+  while (next_item(in, *it.inner, source)) {
+    item = in.run_loop_test(*it.loop, *it.activation, source);
+    if (!item.is_missing()) return true;
   }
   return false;
 }

@@ -128,6 +128,16 @@ TEST(ChatInput, NumbersAreWhatTheFileSays) {
             "18446744073709551616 0 -0.0 inf 100.0 [0.0, -Infinity, 0.1]");
 }
 
+// A loop's test is run when the next item is asked for, which a macro or a call block may do.
+TEST(ChatLanguage, LoopsAreAskedForItemsFromOtherFunctions) {
+  EXPECT_EQ(render("{% for x in [1, 2, 3] if x %}{% generation %}{% set a = 1 %}{{ loop.last }}"
+                   "{{ loop.length }}{% endgeneration %}{{ x }} {% endfor %}"),
+            "False31 False32 True33 ");
+  EXPECT_EQ(render("{% macro m(l) %}{% set q = 5 %}{{ l.nextitem }}{% endmacro %}"
+                   "{% for a, b in [[1, 2], [3, 4]] if a %}{{ m(loop) }}{{ b }};{% endfor %}"),
+            "(3, 4)2;4;");
+}
+
 TEST(ChatTemplateObject, RendersManyTimesAndMoves) {
   Result<ChatTemplate> parsed =
       ChatTemplate::parse("{% set ns = namespace(n=0) %}{% set ns.n = ns.n + x %}{{ ns.n }}");
