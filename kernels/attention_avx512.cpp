@@ -16,6 +16,8 @@ namespace {
 constexpr size_t kScoreStrips[] = {4, 4, 4, 4, 4, 4};
 constexpr size_t kValueChunks[] = {8, 8, 4, 4, 4, 4};
 
+#include "kernels/attention_products.inc"
+// After the products.
 #include "kernels/attention_body.inc"
 
 }  // namespace

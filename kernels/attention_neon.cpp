@@ -16,6 +16,8 @@ namespace {
 constexpr size_t kScoreStrips[] = {4, 2, 1, 1, 1, 1};
 constexpr size_t kValueChunks[] = {4, 2, 1, 1, 1, 1};
 
+#include "kernels/attention_products.inc"
+// After the products.
 #include "kernels/attention_body.inc"
 
 }  // namespace

@@ -41,16 +41,16 @@ struct RmsNormArgs {
 
 struct RowKernels {
   // (x · r) · w with r = 1/√(mean x² + eps). Order: f64 squares, element i to lane i mod 32; lane l
-  // + lane l+16; then lanes l + l+8, +4, +2, +1. r is rounded to f32 once, so a result is within
-  // 1.6 ulp of (x·r)·w whatever the values, from denormals to 3e38.
+  // + lane l+16; then lanes l + l+8, +4, +2, +1. r is rounded to f32 once, so a result is within 2
+  // ulp of the exact one (2.6 with plus_one), from denormals to 3e38.
   void (*rms_norm)(const RmsNormArgs& args);
 
   // Rotates the pairs (i, i + n_rotary/2) of each head in place; the rest of the head stays.
   void (*rope)(float* heads, size_t n_head, size_t d_head, size_t n_rotary, const float* cos,
                const float* sin);
 
-  // out = act(gate) · up. out may be gate or up. Error of act: ≤ 4 ulp of its value + 2^−23·|x|
-  // (gelu: + 2^−21·|x| where x < 0; both cancel there, as in PyTorch).
+  // out = act(gate) · up. out may be gate or up. Error of act(x): ≤ 4 ulp of its value; gelu of
+  // x < 0: + 2^−23·|x|, for both its forms cancel there, as PyTorch's do.
   void (*gate)(Gate kind, const float* gate, const float* up, float* out, size_t n);
 
   // x = cap · tanh(x / cap), within 4 ulp.
