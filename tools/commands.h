@@ -7,6 +7,7 @@
 
 namespace splitd::cli {
 
+Command run_command();
 Command inspect_command();
 Command convert_command();
 Command tokenize_command();

@@ -8,5 +8,7 @@ namespace splitd::cli {
 // exist. Blocking system calls are interrupted.
 void watch_interrupts();
 [[nodiscard]] bool interrupted();
+// What was interrupted has ended and the program goes on: the next SIGINT is a first one again.
+void forget_interrupt();
 
 }  // namespace splitd::cli

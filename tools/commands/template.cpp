@@ -1,29 +1,12 @@
 // `splitd template`: messages on stdin → the prompt that the model's chat template makes of them.
-#include <charconv>
-#include <cstdlib>
-#include <ctime>
-
 #include "runtime/model/chat/chat_template.h"
 #include "tools/commands.h"
 #include "tools/commands/text_input.h"
 #include "tools/model_path.h"
+#include "tools/now.h"
 
 namespace splitd::cli {
 namespace {
-
-// What strftime_now shows: SOURCE_DATE_EPOCH where it is set, so that a prompt can be reproduced.
-Result<int64_t> current_time() {
-  const char* fixed = std::getenv("SOURCE_DATE_EPOCH");
-  if (fixed == nullptr || *fixed == '\0') return static_cast<int64_t>(std::time(nullptr));
-  const std::string_view text = fixed;
-  int64_t seconds = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seconds);
-  if (error != std::errc() || end != text.data() + text.size()) {
-    return usage_error("SOURCE_DATE_EPOCH: " + quoted(text) +
-                       " is not a whole number of seconds since 1970");
-  }
-  return seconds;
-}
 
 Status run_template(Context& context) {
   SPLITD_ASSIGN(const std::string path, resolve_model(context.argument("MODEL")));

@@ -1,0 +1,111 @@
+#include "tools/generate/answer.h"
+
+#include <atomic>
+#include <chrono>
+#include <thread>
+
+#include "runtime/base/json.h"
+#include "runtime/decode/stop_strings.h"
+
+namespace splitd::cli {
+namespace {
+
+// Passes the user's interrupt on to a session that computes: a signal handler could not.
+class CancelWatch {
+ public:
+  CancelWatch(const Context& context, Session& session)
+      : thread_([this, &context, &session] {
+          while (!done_.load()) {
+            if (context.cancelled()) return session.cancel();
+            std::this_thread::sleep_for(std::chrono::milliseconds(20));
+          }
+        }) {}
+  CancelWatch(const CancelWatch&) = delete;
+  CancelWatch& operator=(const CancelWatch&) = delete;
+  ~CancelWatch() {
+    done_ = true;
+    thread_.join();
+  }
+
+ private:
+  std::atomic<bool> done_{false};
+  std::thread thread_;
+};
+
+}  // namespace
+
+Status answer_prompt(Context& context, TextModel& model, const std::vector<uint32_t>& prompt,
+                     const SamplingOptions& sampling, Output* stream, Answer& answer) {
+  GenerateOptions options;
+  options.max_tokens = static_cast<uint32_t>(context.integer("max-tokens"));
+  if (!context.flag("ignore-eos")) options.stop_ids = model.config().eos;
+  answer.seed = sampling.seed;
+
+  SPLITD_ASSIGN(Session * session, model.session(uint64_t{options.max_tokens} + prompt.size()));
+  Sampler sampler(sampling, model.config().n_vocab);
+  // A model without a tokenizer answers with ids alone.
+  std::optional<StreamDecoder> decoder;
+  if (const Result<const Tokenizer*> tokenizer = model.tokenizer())
+    decoder.emplace(**tokenizer, false);
+  StopStrings stops(context.texts("stop"));
+  const auto show = [&](std::string_view text) {
+    answer.text += text;
+    if (stream == nullptr || text.empty()) return true;
+    stream->write(text);
+    return stream->flush().ok();
+  };
+
+  Error failure;
+  const auto on_token = [&](uint32_t token) {
+    answer.ids.push_back(token);
+    const bool is_stop = std::find(options.stop_ids.begin(), options.stop_ids.end(), token) !=
+                         options.stop_ids.end();
+    if (is_stop || !decoder) return true;
+    Result<std::string> piece = decoder->push(token);
+    if (!piece) {
+      failure = piece.take_error();
+      return false;
+    }
+    const StopStrings::Step step = stops.push(*piece);
+    answer.stopped = step.stopped;
+    return show(step.text) && !step.stopped;
+  };
+  Result<Generated> generated = [&] {
+    const CancelWatch watch(context, *session);
+    return session->generate(prompt, options, sampler, on_token, context.progress());
+  }();
+  if (!answer.stopped && decoder) {
+    const StopStrings::Step step = stops.push(decoder->finish());
+    answer.stopped = step.stopped;
+    show(step.text);
+    if (!step.stopped) show(stops.finish());
+  }
+  if (!generated) return generated.take_error();
+  if (!failure.message.empty()) return failure;
+  answer.statistics = std::move(*generated);
+  answer.stopped = answer.stopped || answer.statistics.reason == FinishReason::stop;
+  return {};
+}
+
+std::string answer_json(const Answer& answer, double load_ms) {
+  const Generated& s = answer.statistics;
+  const auto n_token = static_cast<double>(answer.ids.size());
+  JsonWriter json;
+  json.begin_object().field("text", std::string_view(answer.text)).key("ids").begin_array();
+  for (const uint32_t id : answer.ids) json.number(uint64_t{id});
+  json.end_array().field("seed", answer.seed);
+  json.field("finish_reason", answer.stopped ? "stop" : "length");
+  json.key("usage").begin_object().field("prompt_tokens", s.n_prompt);
+  json.field("completion_tokens", uint64_t{answer.ids.size()}).end_object();
+  json.key("timing").begin_object().field("load_ms", load_ms);
+  json.field("prefill_ms", s.prefill_ms).field("decode_ms", s.decode_ms);
+  json.field("tokens_per_second", s.decode_ms > 0 ? n_token * 1e3 / s.decode_ms : 0.0);
+  json.end_object().key("speculation").begin_object().field("steps", s.n_step);
+  json.field("rows_sent", s.n_row);
+  // The first token comes from the prompt's last row and no step.
+  const double stepped = n_token > 0 ? n_token - 1 : 0;
+  json.field("tokens_per_step", s.n_step > 0 ? stepped / static_cast<double>(s.n_step) : 0.0);
+  return json.end_object().end_object().take();
+}
+
+}  // namespace splitd::cli

@@ -1,0 +1,168 @@
+#include "tools/generate/options.h"
+
+#include <algorithm>
+#include <random>
+#include <thread>
+
+#include "runtime/base/files.h"
+#include "runtime/base/json.h"
+
+namespace splitd::cli {
+
+FlagGroup sampling_flags() {
+  return {.title = "Text",
+          .flags = {
+              {.name = "max-tokens",
+               .kind = FlagKind::integer,
+               .help = "the most tokens of an answer",
+               .fallback = "1024",
+               .short_name = 'n',
+               .min = 0,
+               .max = 1e9},
+              {.name = "temperature",
+               .kind = FlagKind::real,
+               .metavar = "T",
+               .help = "0 takes the likeliest token; by default what generation_config.json says",
+               .min = 0,
+               .max = 100},
+              {.name = "top-k",
+               .kind = FlagKind::integer,
+               .metavar = "K",
+               .help = "sample among the K likeliest; 0: all",
+               .min = 0,
+               .max = 1e9},
+              {.name = "top-p",
+               .kind = FlagKind::real,
+               .metavar = "P",
+               .help = "…among the likeliest that make up P",
+               .min = 0,
+               .max = 1},
+              {.name = "min-p",
+               .kind = FlagKind::real,
+               .metavar = "P",
+               .help = "…among those with at least P of the likeliest's probability",
+               .min = 0,
+               .max = 1},
+              {.name = "repeat-penalty",
+               .kind = FlagKind::real,
+               .metavar = "R",
+               .help = "divide the logits of tokens that were there before",
+               .min = 0.001,
+               .max = 1000},
+              {.name = "presence-penalty",
+               .kind = FlagKind::real,
+               .metavar = "A",
+               .help = "subtract for tokens that were generated before",
+               .min = -100,
+               .max = 100},
+              {.name = "frequency-penalty",
+               .kind = FlagKind::real,
+               .metavar = "A",
+               .help = "…once for each time",
+               .min = -100,
+               .max = 100},
+              {.name = "seed",
+               .kind = FlagKind::integer,
+               .metavar = "S",
+               .help = "the same seed gives the same text",
+               .min = 0},
+              {.name = "stop",
+               .kind = FlagKind::text,
+               .metavar = "STR",
+               .help = "end before this text",
+               .repeatable = true},
+              {.name = "ignore-eos", .help = "the end-of-text token is a token like any other"},
+          }};
+}
+
+FlagGroup engine_flags() {
+  return {.title = "Engine",
+          .flags = {
+              {.name = "threads",
+               .kind = FlagKind::integer,
+               .help = "threads that compute; by default one for each core allowed here",
+               .min = 1,
+               .max = 1024},
+              {.name = "kv",
+               .kind = FlagKind::choice,
+               .help = "what keys and values are kept as",
+               .fallback = "f16",
+               .choices = "f32|f16|bf16|q8"},
+              {.name = "compute",
+               .kind = FlagKind::choice,
+               .help = "f32: activations are never rounded below fp32",
+               .fallback = "auto",
+               .choices = "auto|f32"},
+              {.name = "ctx",
+               .kind = FlagKind::integer,
+               .help = "room for the text, in tokens; by default what it needs",
+               .min = 1,
+               .max = 4e9},
+          }};
+}
+
+Result<EngineOptions> read_engine_options(const Context& context) {
+  EngineOptions options;
+  options.n_thread = context.given("threads") ? static_cast<uint32_t>(context.integer("threads"))
+                                              : std::max(1u, std::thread::hardware_concurrency());
+  const std::string& kv = context.text("kv");
+  options.kv = kv == "f32"    ? KvType::f32
+               : kv == "bf16" ? KvType::bf16
+               : kv == "q8"   ? KvType::q8
+                              : KvType::f16;
+  options.exact = context.text("compute") == "f32";
+  if (context.given("ctx")) options.n_ctx = static_cast<uint32_t>(context.integer("ctx"));
+  return options;
+}
+
+// A number of the file, where it is there and is one.
+static std::optional<double> number(Json config, std::string_view name) {
+  const std::optional<Json> field = config.find(name);
+  return field ? field->to_f64() : std::nullopt;
+}
+
+static Status read_generation_config(const std::string& model_path, SamplingOptions& options) {
+  const std::string path = model_path + "/generation_config.json";
+  if (!is_directory(model_path) || !path_exists(path)) return {};
+  SPLITD_ASSIGN(std::string text, read_file(path, uint64_t{1} << 20));
+  Result<JsonDoc> doc = JsonDoc::parse(std::move(text));
+  if (!doc) return doc.take_error().within(path);
+  const Json config = doc->root();
+  const std::optional<Json> sample = config.find("do_sample");
+  if (!sample || sample->to_bool() != true) return {};
+  options.temperature = number(config, "temperature").value_or(1.0);
+  options.top_k = static_cast<uint32_t>(number(config, "top_k").value_or(50.0));
+  options.top_p = number(config, "top_p").value_or(1.0);
+  options.min_p = number(config, "min_p").value_or(0.0);
+  options.repeat_penalty = number(config, "repetition_penalty").value_or(1.0);
+  return {};
+}
+
+Result<SamplingOptions> read_sampling(const Context& context, const std::string& model_path,
+                                      uint32_t n_vocab) {
+  SamplingOptions options;
+  SPLITD_TRY(read_generation_config(model_path, options));
+  const auto take = [&](const char* flag, auto& field) {
+    if (context.given(flag)) field = static_cast<std::decay_t<decltype(field)>>(context.real(flag));
+  };
+  const bool filters = context.given("top-k") || context.given("top-p") || context.given("min-p");
+  if (filters && options.temperature == 0) options.temperature = 1;  // who filters wants to sample
+  take("temperature", options.temperature);
+  if (context.given("top-k")) options.top_k = static_cast<uint32_t>(context.integer("top-k"));
+  take("top-p", options.top_p);
+  take("min-p", options.min_p);
+  take("repeat-penalty", options.repeat_penalty);
+  take("presence-penalty", options.presence_penalty);
+  take("frequency-penalty", options.frequency_penalty);
+  if (context.given("seed")) {
+    options.seed = static_cast<uint64_t>(context.integer("seed"));
+  } else {
+    std::random_device random;
+    // 53 bits: the seed survives a JSON reader that keeps numbers as doubles.
+    options.seed = (uint64_t{random()} << 32 | random()) >> 11;
+  }
+  SPLITD_TRY(check_sampling(options, n_vocab));
+  return options;
+}
+
+}  // namespace splitd::cli

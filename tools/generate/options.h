@@ -1,0 +1,32 @@
+// Owns: the flags that every command which computes shares, and what they mean together with a
+// model's generation_config.json.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "runtime/decode/sampler.h"
+#include "runtime/engine/backend.h"
+#include "tools/command.h"
+
+namespace splitd::cli {
+
+[[nodiscard]] FlagGroup sampling_flags();  // --max-tokens, --temperature, …
+[[nodiscard]] FlagGroup engine_flags();    // --threads, --kv, --compute, --ctx
+
+struct EngineOptions {
+  uint32_t n_thread = 1;
+  KvType kv = KvType::f16;
+  bool exact = false;  // --compute f32
+  uint32_t n_ctx = 0;  // 0: what the text needs
+};
+[[nodiscard]] Result<EngineOptions> read_engine_options(const Context& context);
+
+// generation_config.json where it samples (do_sample), else greedy; flags win. A seed that nobody
+// gave is fresh.
+[[nodiscard]] Result<SamplingOptions> read_sampling(const Context& context,
+                                                    const std::string& model_path,
+                                                    uint32_t n_vocab);
+
+}  // namespace splitd::cli
