@@ -19,10 +19,9 @@ struct Exact {
   static constexpr size_t kVecBytes = 32;
   static constexpr size_t kRows = 3, kCols = 4;  // 12 accumulators of 16 registers
   static constexpr size_t kWideRows = 1, kWideCols = 8;
-  static constexpr size_t kFewRows = 32;
+  static constexpr size_t kFewRows = 20;
   static constexpr size_t kLinearBytes = 0;  // one accumulator's latency would set the pace
-  static constexpr size_t kActBytes = 20480, kLeastSteps = 8;
-  static constexpr size_t kBlockVectors = 128;
+  static constexpr size_t kBlockVectors = 1024;
 
   static Vec zero() { return _mm256_setzero_ps(); }
   static Vec load(const std::byte* from) { return _mm256_load_ps(as_floats(from)); }

@@ -16,8 +16,7 @@ struct Lanes512 {
   static constexpr size_t kWideRows = 2, kWideCols = 8;
   static constexpr size_t kFewRows = 32;
   static constexpr size_t kLinearBytes = 12288;  // of activations, so that they stay in the L1
-  static constexpr size_t kActBytes = 20480, kLeastSteps = 8;
-  static constexpr size_t kBlockVectors = 64;  // a panel of 24 KiB beside 16 KiB of weights
+  static constexpr size_t kBlockVectors = 512;   // 32 KiB of each row
 
   static Vec zero() { return _mm512_setzero_ps(); }
   static Vec load(const std::byte* from) { return _mm512_load_ps(from); }

@@ -15,8 +15,7 @@ struct Lanes128 {
   static constexpr size_t kWideRows = 2, kWideCols = 8;
   static constexpr size_t kFewRows = 32;
   static constexpr size_t kLinearBytes = 0;  // one accumulator's latency would set the pace
-  static constexpr size_t kActBytes = 20480, kLeastSteps = 8;
-  static constexpr size_t kBlockVectors = 256;
+  static constexpr size_t kBlockVectors = 2048;
 
   static Vec zero() { return vdupq_n_f32(0); }
   static Vec load(const std::byte* from) { return vld1q_f32(reinterpret_cast<const float*>(from)); }

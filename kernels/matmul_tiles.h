@@ -32,6 +32,8 @@ namespace {
 constexpr size_t kLineBytes = 64;
 constexpr size_t kPrefetchBytes = 32768;  // at least so far ahead; measured: README.md
 constexpr size_t kClaimBytes = 65536;
+constexpr size_t kActBytes = 16384;  // of activations beside the weights in the L1
+constexpr size_t kLeastRowBytes = 2048;
 
 constexpr size_t min_of(size_t a, size_t b) {
   return a < b ? a : b;
@@ -57,7 +59,7 @@ struct Matmul {
   static constexpr size_t kFewRows = P::kFewRows;
   static constexpr size_t kGroupCols = 32;    // weight rows that share a block of k, few rows
   static constexpr size_t kBlockCols = 32;    // the same, many rows
-  static constexpr size_t kBlockPanels = 32;  // panels whose sums are kept between blocks of k
+  static constexpr size_t kBlockPanels = 16;  // panels whose sums are kept between blocks of k
   static constexpr size_t kBlockSteps = P::kBlockVectors / P::kSub;
   static_assert(kGroupCols % kWideCols == 0 && kGroupCols % kCols == 0 && kBlockCols % kCols == 0);
   static_assert(kFewRows > kRows * (kRows - 2), "many rows: panels of kRows or kRows - 1 only");
@@ -109,19 +111,33 @@ struct Matmul {
   template <bool kLaidOut, size_t R, size_t C>
   static KERNEL_INLINE void step(const std::byte* act, const std::byte* w, size_t w_bytes,
                                  Vec (&acc)[R][C]) {
+    const auto weight_at = [&](size_t sub, size_t j) KERNEL_INLINE_LAMBDA {
+      return kLaidOut ? P::kept_weight(w + (sub * C + j) * kVecBytes)
+                      : P::weight(w + j * w_bytes, sub);
+    };
     KERNEL_UNROLL
     for (size_t sub = 0; sub < P::kSub; ++sub) {
-      typename P::Weight weight[C];
-      KERNEL_UNROLL
-      for (size_t j = 0; j < C; ++j) {
-        weight[j] = kLaidOut ? P::kept_weight(w + (sub * C + j) * kVecBytes)
-                             : P::weight(w + j * w_bytes, sub);
-      }
-      KERNEL_UNROLL
-      for (size_t i = 0; i < R; ++i) {
-        const typename P::Act a = P::act(act + (sub * R + i) * kVecBytes);
+      // The smaller side stays in registers, the larger passes by: 16 registers must do on AVX2.
+      if constexpr (R < C) {
+        typename P::Act a[R];
         KERNEL_UNROLL
-        for (size_t j = 0; j < C; ++j) acc[i][j] = P::mul_add(a, weight[j], acc[i][j]);
+        for (size_t i = 0; i < R; ++i) a[i] = P::act(act + (sub * R + i) * kVecBytes);
+        KERNEL_UNROLL
+        for (size_t j = 0; j < C; ++j) {
+          const typename P::Weight weight = weight_at(sub, j);
+          KERNEL_UNROLL
+          for (size_t i = 0; i < R; ++i) acc[i][j] = P::mul_add(a[i], weight, acc[i][j]);
+        }
+      } else {
+        typename P::Weight weight[C];
+        KERNEL_UNROLL
+        for (size_t j = 0; j < C; ++j) weight[j] = weight_at(sub, j);
+        KERNEL_UNROLL
+        for (size_t i = 0; i < R; ++i) {
+          const typename P::Act a = P::act(act + (sub * R + i) * kVecBytes);
+          KERNEL_UNROLL
+          for (size_t j = 0; j < C; ++j) acc[i][j] = P::mul_add(a, weight[j], acc[i][j]);
+        }
       }
     }
   }
@@ -242,10 +258,12 @@ struct Matmul {
 
   // ---------------------------------------------------------------- few rows
 
-  // So many steps of all rows that their activations stay in the L1 beside the weights.
+  // So many steps of all rows that their activations stay in the L1 beside the weights, as long as
+  // that leaves blocks worth setting their sums aside for.
   static size_t few_steps(size_t m, size_t k) {
-    const size_t fit = max_of(P::kActBytes / (m * kStepBytes), P::kLeastSteps);
-    const size_t steps = steps_of(k), blocks = (steps + fit - 1) / fit;
+    const size_t row_bytes = max_of(kActBytes / m, kLeastRowBytes);
+    const size_t steps = steps_of(k);
+    const size_t blocks = (steps * kStepBytes + row_bytes - 1) / row_bytes;
     return (steps + blocks - 1) / blocks;
   }
 

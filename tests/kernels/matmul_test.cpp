@@ -281,6 +281,23 @@ TEST_P(Matmul, ARowIsTheSameInAnyCompany) {
   }
 }
 
+TEST_P(Matmul, ALongRowIsTheSameInAnyCompany) {  // k in several blocks
+  for (const size_t k : {9001u, 17001u}) {
+    const size_t n = 5, m_max = 40;
+    const Problem all = random_problem(GetParam().type, m_max, n, k, k);
+    const std::vector<float> most = multiply(GetParam(), all);
+    expect_accurate(GetParam(), all, most);
+    if (HasFatalFailure()) return;
+    for (const size_t m : {1u, 2u, 3u, 8u, 32u, 37u}) {
+      const Problem some{m, n, k, {all.a.begin(), all.a.begin() + m * k}, all.w};
+      const std::vector<float> rows = multiply(GetParam(), some);
+      for (size_t i = 0; i < m * n; ++i) {
+        ASSERT_TRUE(same_bits(rows[i], most[i])) << GetParam().name() << " K=" << k << " M=" << m;
+      }
+    }
+  }
+}
+
 TEST_P(Matmul, AnyDivisionOfTheColumnsAndRowsGivesTheSameBits) {
   for (const size_t m : {1u, 2u, 3u, 8u, 32u, 40u}) {
     for (const size_t k : {65u, 577u, 1500u}) {
