@@ -441,7 +441,7 @@ TEST_F(Hub, SilenceEnds) {
   fake.fault_cdn([](const TestRequest&) { return TestReply{.stall = true}; });
   PullOptions options = fake.options();
   options.download.http.retry.attempts = 2;
-  options.download.http.connect.timeouts.head = net::milliseconds(300);
+  options.download.http.connect.timeouts.head = net::milliseconds(150);
   EXPECT_NE(pull_with(options).error().message.find("timed out"), std::string::npos);
 }
 
