@@ -68,7 +68,8 @@ TEST(Attention, MatchesPlainAttentionOverTheRows) {
       for (const size_t position : {0u, 1u, 15u, 16u, 62u, 63u, 64u, 65u, 130u, 198u}) {
         const Query query = session.query(position, position / 3, random);
         const double error = largest_error(session.attend(query), naive(session, query));
-        EXPECT_LT(error, kTolerance) << table->name << " d_head " << shape.d_head << " at " << position;
+        EXPECT_LT(error, kTolerance)
+            << table->name << " d_head " << shape.d_head << " at " << position;
       }
     }
   }

@@ -10,8 +10,8 @@
 #include <string>
 #include <vector>
 
-#include "tests/kernels/guarded.h"
 #include "kernels/select.h"
+#include "tests/kernels/guarded.h"
 
 namespace splitd::kernels {
 
