@@ -111,7 +111,7 @@ TEST(TokenizerLongRuns, ComeBackWhole) {
     const Tokenizer tokenizer = open_shipped(name);
     for (const std::string_view unit : {"a", "_", " ", "\n", "中", "a\xcc\x81\xcc\xa8", "\xff"}) {
       std::string text = "x";
-      while (text.size() < 200000) text += unit;
+      while (text.size() < 40000) text += unit;
       const std::vector<uint32_t> ids = encode(tokenizer, text, {.add_special = false});
       // NFC composes the accents; the rest is what it was.
       if (unit.size() < 4 || name != "qwen3") {
