@@ -5,9 +5,11 @@ cd "$(dirname "$0")/.."
 
 check_one() {
   grep -q '^#pragma once' "$1" || { echo "$1: no #pragma once"; return 1; }
-  echo "#include \"$1\"" | g++ -std=c++20 -I. -DSPLITD_NET=1 -fsyntax-only -Wall -Wextra -x c++ - \
+  echo "#include \"$1\"" | g++ -std=c++20 -I. -DSPLITD_NET=1 -DSPLITD_TEST_DATA='""' \
+    -DSPLITD_TEST_BUILD='""' -DSPLITD_BINARY='""' -DSPLITD_EMULATOR='""' -fsyntax-only -Wall -Wextra -x c++ - \
     || { echo "$1: does not compile on its own"; return 1; }
 }
 export -f check_one
-git ls-files '*.h' | grep -v '^kernels/cuda/' | xargs -P "$(nproc)" -I{} bash -c 'check_one "$@"' _ {}
+# Kernel lanes are written in the intrinsics of one instruction set: their units compile them.
+git ls-files '*.h' | grep -vE '^kernels/(cuda/|.*_lanes\.h)' | xargs -P "$(nproc)" -I{} bash -c 'check_one "$@"' _ {}
 echo "headers: ok"
