@@ -38,7 +38,8 @@ void CpuMatmul::run_of_type(const CpuRows& rows, std::span<const CpuProduct> pro
   }
 
   const size_t claim = kernel.claim_rows(m, k);
-  const size_t scratch_bytes = kernel.scratch_bytes(m, k);
+  // Never nothing: the kernels step through it even where they do not use it.
+  const size_t scratch_bytes = kernel.scratch_bytes(m, k) + AlignedBuffer::kAlign;
   const auto pieces_of = [&](const CpuProduct& product) {
     return product.w->type == type ? (product.w->n + claim - 1) / claim : 0;
   };
