@@ -151,17 +151,18 @@ const Text* tag_final_message(Interpreter& in, Dict& message, std::string_view n
   return content.text;
 }
 
-Value read_objects(Interpreter& in, std::optional<Json> list, std::string_view name) {
+void check_objects(Json list, std::string_view name) {
+  const std::string what = "\"" + std::string(name) + "\"";
+  if (!list.is_array()) fail(what + " is " + list.describe() + "; an array of objects is wanted");
+  for (const Json item : list.elements()) {
+    if (!item.is_object()) fail(what + " has " + item.describe() + " in it; objects are wanted");
+  }
+}
+
+Value read_objects(Interpreter& in, Json input, std::string_view name) {
+  const std::optional<Json> list = input.find(name);
   if (!list || list->is_null()) return Value::none();
-  if (!list->is_array()) {
-    fail("\"" + std::string(name) + "\" is " + list->describe() +
-         "; an array of objects is wanted");
-  }
-  for (const Json item : list->elements()) {
-    if (!item.is_object()) {
-      fail("\"" + std::string(name) + "\" has " + item.describe() + " in it; objects are wanted");
-    }
-  }
+  check_objects(*list, name);
   return from_json(in, *list);
 }
 
@@ -191,7 +192,7 @@ ChatRequest read_chat_input(Interpreter& in, Json input, const RenderOptions& op
     }
     return request;
   }
-  read_objects(in, messages, "messages");  // fails for what are no messages
+  check_objects(*messages, "messages");
   if (messages->size() == 0) fail("\"messages\" is empty: at least one message is wanted");
 
   std::vector<Dict*> chat;
@@ -214,13 +215,15 @@ ChatRequest read_chat_input(Interpreter& in, Json input, const RenderOptions& op
   }
   dict_set(in, context, key(in, "add_generation_prompt"), Value::of(false));
   for (const Json::Member member : input.members()) {
-    if (member.key == "continue_final_message") continue;
+    if (member.key == "continue_final_message" || member.key == "messages" ||
+        member.key == "tools" || member.key == "documents") {
+      continue;
+    }
     dict_set(in, context, key(in, member.key), from_json(in, member.value));
   }
   dict_set(in, context, key(in, "messages"), new_list(in, items));
-  dict_set(in, context, key(in, "tools"), read_objects(in, input.find("tools"), "tools"));
-  dict_set(in, context, key(in, "documents"),
-           read_objects(in, input.find("documents"), "documents"));
+  dict_set(in, context, key(in, "tools"), read_objects(in, input, "tools"));
+  dict_set(in, context, key(in, "documents"), read_objects(in, input, "documents"));
   return request;
 }
 

@@ -21,11 +21,12 @@
 
 namespace splitd {
 
-// What one rendering may cost. A conversation of 200 messages takes some ten thousand steps.
+// What one rendering may cost. A conversation of 200 messages takes some twenty thousand steps of
+// about 20 ns; templates that compare every message with every other take more.
 struct RenderLimits {
-  uint64_t max_steps = 5'000'000;
-  size_t max_memory_bytes = size_t{256} << 20;
-  size_t max_output_bytes = size_t{64} << 20;
+  uint64_t max_steps = 20'000'000;
+  size_t max_memory_bytes = size_t{192} << 20;
+  size_t max_output_bytes = size_t{32} << 20;
 };
 
 struct RenderOptions {

@@ -32,7 +32,7 @@ Value capitalize(Interpreter& in, const Value& input, const Args& args) {
 Value title(Interpreter& in, const Value& input, const Args& args) {
   need_positional("title", args, 0, 0);
   const Text& text = *soft_text(in, input);
-  in.step_bytes(text.size);
+  in.step_chars(text.size);
   TextBuilder out(in.arena());
   const auto word = [&](size_t begin, size_t end) {
     if (begin == end) return;
@@ -158,7 +158,7 @@ Value truncate(Interpreter& in, const Value& input, const Args& args) {
 Value wordcount(Interpreter& in, const Value& input, const Args& args) {
   need_positional("wordcount", args, 0, 0);
   const Text& text = *soft_text(in, input);
-  in.step_bytes(text.size);
+  in.step_chars(text.size);
   int64_t words = 0;
   bool inside = false;
   for (Chars chars(text); chars.next();) {
@@ -170,7 +170,7 @@ Value wordcount(Interpreter& in, const Value& input, const Args& args) {
 }
 
 void append_quoted(Interpreter& in, TextBuilder& out, const Text& text, bool for_query) {
-  in.step_bytes(text.size);
+  in.step_chars(text.size);
   constexpr std::string_view kSafe = "_.-~";
   for (Chars chars(text); chars.next();) {
     const Char& c = chars.current;

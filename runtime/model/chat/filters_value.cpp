@@ -82,6 +82,7 @@ Value round(Interpreter& in, const Value& input, const Args& args) {
   const int digits = static_cast<int>(std::max<int64_t>(-400, std::min<int64_t>(400, wanted)));
   if (how == "common") {
     if (input.is_int()) return Value::of(round_int(input.as_int(), digits));
+    in.step(50);  // it goes by way of the digits
     return Value::of(round_float(input.real, digits));
   }
   const Value scale = binary_operation(in, BinaryOp::power, Value::of(10), Value::of(digits));

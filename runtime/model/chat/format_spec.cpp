@@ -114,6 +114,7 @@ static std::string plain_float(double value, int precision) {
 
 const Text* lay_out_float(Interpreter& in, double value, const FormatSpec& spec) {
   if (spec.precision > kMaxPrecision) fail_limit("the precision is too large");
+  in.step(20 + static_cast<uint64_t>(std::max<int64_t>(0, spec.precision)));
   const bool percent = spec.type == '%';
   const bool upper = spec.type == 'E' || spec.type == 'F' || spec.type == 'G';
   char type = static_cast<char>(upper ? spec.type + 32 : spec.type);

@@ -149,7 +149,8 @@ const Text* format_time(Interpreter& in, const Text& format) {
     }
   }
   if (plain.find('\0') != std::string::npos) fail("strftime_now's format has a NUL in it");
-  std::string out(16 * kLongest, '\0');
+  in.step(50 + 8 * plain.size());
+  std::string out(256 + 64 * plain.size(), '\0');
   const size_t n = std::strftime(out.data(), out.size(), plain.c_str(), &parts);
   if (n == 0) fail("strftime_now's result is too long");
   return text_copy(in.arena(), utf8_replace_invalid({out.data() + 1, n - 1}),

@@ -57,12 +57,15 @@ class Interpreter {
   void render();
   TextBuilder& output() { return *out_; }
 
-  // Every piece of work is counted: one step each, and one for each 64 bytes looked through.
+  // Every piece of work is counted, in steps of some 20 ns: copying, searching and walking text
+  // cost by its length.
   void step(uint64_t n = 1) {
     steps_ += n;
     if (steps_ > bounds_.max_steps) fail_steps();
   }
   void step_bytes(size_t bytes) { step(1 + bytes / 64); }
+  void step_search(size_t bytes) { step(1 + bytes / 16); }
+  void step_chars(size_t bytes) { step(1 + bytes / 2); }  // decoded and looked at one by one
 
   Value eval(const Expr& expr);
   Value call(const Value& callee, const Args& args);

@@ -58,7 +58,7 @@ Value capitalize(Interpreter& in, const Value& self, const Args& args) {
 
 Value title(Interpreter& in, const Value& self, const Args& args) {
   need_positional("title", args, 0, 0);
-  in.step_bytes(self.text->size);
+  in.step_chars(self.text->size);
   TextBuilder out(in.arena());
   bool after_cased = false;
   for (Chars chars(*self.text); chars.next();) {
@@ -75,7 +75,7 @@ Value title(Interpreter& in, const Value& self, const Args& args) {
 
 Value swapcase(Interpreter& in, const Value& self, const Args& args) {
   need_positional("swapcase", args, 0, 0);
-  in.step_bytes(self.text->size);
+  in.step_chars(self.text->size);
   TextBuilder out(in.arena());
   for (Chars chars(*self.text); chars.next();) {
     const Char& c = chars.current;
@@ -90,7 +90,7 @@ Value swapcase(Interpreter& in, const Value& self, const Args& args) {
 
 Value casefold(Interpreter& in, const Value& self, const Args& args) {
   need_positional("casefold", args, 0, 0);
-  in.step_bytes(self.text->size);
+  in.step_chars(self.text->size);
   TextBuilder out(in.arena());
   for (Chars chars(*self.text); chars.next();) {
     append_mapping(out, to_folded(chars.current.code_point), chars.current.taint);
@@ -102,7 +102,7 @@ template <class Predicate>
 Value all_chars(Interpreter& in, const Value& self, const Args& args, std::string_view name,
                 Predicate predicate, bool if_empty = false) {
   need_positional(name, args, 0, 0);
-  in.step_bytes(self.text->size);
+  in.step_chars(self.text->size);
   if (self.text->size == 0) return Value::of(if_empty);
   for (Chars chars(*self.text); chars.next();) {
     if (!predicate(chars.current.code_point)) return Value::of(false);
@@ -144,7 +144,7 @@ Value isidentifier(Interpreter& in, const Value& self, const Args& args) {
 Value is_case(Interpreter& in, const Value& self, const Args& args, std::string_view name,
               bool upper_case) {
   need_positional(name, args, 0, 0);
-  in.step_bytes(self.text->size);
+  in.step_chars(self.text->size);
   bool any = false;
   for (Chars chars(*self.text); chars.next();) {
     const char32_t c = chars.current.code_point;
@@ -162,7 +162,7 @@ Value isupper(Interpreter& in, const Value& self, const Args& args) {
 }
 Value istitle(Interpreter& in, const Value& self, const Args& args) {
   need_positional("istitle", args, 0, 0);
-  in.step_bytes(self.text->size);
+  in.step_chars(self.text->size);
   bool any = false;
   bool after_cased = false;
   for (Chars chars(*self.text); chars.next();) {
@@ -201,7 +201,7 @@ std::span<const Method> case_methods() {
 }
 
 const Text* upper_text(Interpreter& in, const Text& text) {
-  in.step_bytes(text.size);
+  in.step_chars(text.size);
   TextBuilder out(in.arena());
   for (Chars chars(text); chars.next();) {
     append_mapping(out, to_upper(chars.current.code_point), chars.current.taint);
@@ -210,14 +210,14 @@ const Text* upper_text(Interpreter& in, const Text& text) {
 }
 
 const Text* lower_text(Interpreter& in, const Text& text) {
-  in.step_bytes(text.size);
+  in.step_chars(text.size);
   TextBuilder out(in.arena());
   for (Chars chars(text); chars.next();) append_lower(in, out, text, chars.current);
   return text_as_markup(in.arena(), *out.finish(), text.markup);
 }
 
 const Text* capitalize_text(Interpreter& in, const Text& text) {
-  in.step_bytes(text.size);
+  in.step_chars(text.size);
   TextBuilder out(in.arena());
   for (Chars chars(text); chars.next();) {
     if (chars.current.begin == 0) {

@@ -51,7 +51,7 @@ int64_t search(Interpreter& in, const Value& self, const Args& args, std::string
     return i < args.positional.size() ? args.positional[i] : Value();
   };
   const Window window = window_of(text, arg(1), arg(2));
-  in.step_bytes(text.size);
+  in.step_search(text.size);
   if (window.empty) return -1;
   const std::string_view inside = text.view().substr(window.begin, window.end - window.begin);
   const size_t at = last ? rfind_bytes(inside, wanted.view()) : find_bytes(inside, wanted.view());
@@ -82,7 +82,7 @@ Value count(Interpreter& in, const Value& self, const Args& args) {
     return i < args.positional.size() ? args.positional[i] : Value();
   };
   const Window window = window_of(*self.text, arg(1), arg(2));
-  in.step_bytes(self.text->size);
+  in.step_search(self.text->size);
   if (window.empty) return Value::of(0);
   const std::string_view inside = self.text->view().substr(window.begin, window.end - window.begin);
   if (wanted.size == 0) return Value::of(count_chars(inside) + 1);
@@ -233,8 +233,9 @@ Value split_with(Interpreter& in, const Value& self, const Args& args, std::stri
                  bool from_right) {
   const auto [separator, most] = bind(name, args, {"sep", "maxsplit"}, 0);
   const int64_t limit = most.is_missing() ? -1 : need_index(most, "maxsplit");
-  in.step_bytes(self.text->size);
+  in.step_search(self.text->size);
   if (separator.is_missing() || separator.is_none()) {
+    in.step_chars(self.text->size);
     return new_list(in, split_spaces(in, *self.text, limit, from_right));
   }
   return new_list(
@@ -257,7 +258,7 @@ Value partition_with(Interpreter& in, const Value& self, const Args& args, std::
   const Text& text = *self.text;
   const Text& separator = need_text(args.positional[0], "the separator");
   if (separator.size == 0) fail("empty separator");
-  in.step_bytes(text.size);
+  in.step_search(text.size);
   const size_t at =
       last ? rfind_bytes(text.view(), separator.view()) : find_bytes(text.view(), separator.view());
   const Value empty = Value::of(piece(in, text, 0, 0));
@@ -349,7 +350,7 @@ Value zfill(Interpreter& in, const Value& self, const Args& args) {
 Value expandtabs(Interpreter& in, const Value& self, const Args& args) {
   const auto [size] = bind("expandtabs", args, {"tabsize"}, 0);
   const int64_t width = size.is_missing() ? 8 : need_index(size, "tabsize");
-  in.step_bytes(self.text->size);
+  in.step_chars(self.text->size);
   TextBuilder out(in.arena());
   int64_t column = 0;
   for (Chars chars(*self.text); chars.next();) {
@@ -426,7 +427,7 @@ const Text* strip_text(Interpreter& in, const Text& text, const Value& chars, bo
   }
   const Text& set = need_text(chars, "strip's argument");
   const auto in_set = [&](std::string_view c) {
-    in.step_bytes(set.size);
+    in.step(2 + set.size / 16);
     return find_bytes(set.view(), c) != std::string_view::npos;  // UTF-8 matches at characters only
   };
   while (left && begin < end) {
@@ -445,10 +446,11 @@ const Text* strip_text(Interpreter& in, const Text& text, const Value& chars, bo
 
 const Text* replace_text(Interpreter& in, const Text& text, const Text& old, const Text& with,
                          int64_t most) {
-  in.step_bytes(text.size);
+  in.step_search(text.size);
   TextBuilder out(in.arena());
   int64_t n = 0;
   if (old.size == 0) {  // between all characters
+    in.step_chars(text.size);
     for (Chars chars(text); chars.next();) {
       if (most < 0 || n < most) {
         out.append(with);
@@ -481,7 +483,7 @@ const Text* center_text(Interpreter& in, const Text& text, int64_t width, const 
 }
 
 std::vector<Value> split_lines(Interpreter& in, const Text& text, bool keep_ends) {
-  in.step_bytes(text.size);
+  in.step_chars(text.size);
   std::vector<Value> lines;
   size_t begin = 0;
   for (Chars chars(text); chars.next();) {

@@ -125,7 +125,7 @@ bool contains(Interpreter& in, const Value& container, const Value& item) {
       if (!item.is_string()) {
         fail("'in <string>' requires string as left operand, not " + std::string(type_name(item)));
       }
-      in.step_bytes(container.text->size);
+      in.step_search(container.text->size);
       return find_bytes(container.text->view(), item.text->view()) != std::string_view::npos;
     case Kind::dict:
       return dict_find(in, *container.dict, item) != nullptr;
@@ -222,7 +222,7 @@ static std::optional<Value> try_item(Interpreter& in, const Value& object, const
   if (*index < 0 || *index >= size) return std::nullopt;
   if (object.is_sequence()) return object.array->items[*index];
   if (object.is(Kind::range)) return Value::of(object.range->start + *index * object.range->step);
-  in.step_bytes(object.text->is_ascii() ? 0 : static_cast<size_t>(*index));
+  in.step_search(object.text->is_ascii() ? 0 : static_cast<size_t>(*index));
   const size_t begin = byte_offset(*object.text, static_cast<size_t>(*index));
   const Text rest{object.text->data + begin, object.text->size - static_cast<uint32_t>(begin),
                   object.text->chars - static_cast<uint32_t>(*index)};
@@ -284,6 +284,7 @@ static Value slice_text(Interpreter& in, const Text& text, const Range& range) {
     const size_t end = byte_offset(text, static_cast<size_t>(range.start + range.size));
     return Value::of(text_slice(in.arena(), text, begin, end));
   }
+  in.step_chars(text.size);
   std::vector<uint32_t> offsets;
   offsets.reserve(size_t{text.chars} + 1);
   for (Chars chars(text); chars.next();) offsets.push_back(chars.current.begin);
@@ -331,7 +332,7 @@ Value get_slice(Interpreter& in, const Value& object, const Value& start, const 
 
 const Text* escape_markup(Interpreter& in, const Text& text) {
   if (text.markup) return &text;
-  in.step_bytes(text.size);
+  in.step_chars(text.size);
   TextBuilder out(in.arena());
   for (Chars chars(text); chars.next();) {
     const Char& c = chars.current;

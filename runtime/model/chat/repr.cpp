@@ -102,7 +102,7 @@ void append_repr(Interpreter& in, TextBuilder& out, const Value& value) {
     case Kind::real:
       return out.append(float_repr(value.real));
     case Kind::string:
-      in.step_bytes(value.text->size);
+      in.step_chars(value.text->size);
       return append_string_repr(out, *value.text);
     case Kind::list:
       out.append("[");

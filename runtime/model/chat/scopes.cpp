@@ -126,13 +126,24 @@ void for_each_part(Expr& expr, Visit visit) {
 // out who needs `loop`, `caller`, `kwargs` and `varargs`.
 class ReadsFirst {
  public:
-  explicit ReadsFirst(std::string_view name) : name_(name) {}
+  // What was found of each body, so that nested ones are not searched again for every level.
+  enum class Found : uint8_t { nothing, read, set };
+  using Memory = std::unordered_map<const void*, Found>;
+
+  ReadsFirst(std::string_view name, Memory& memory) : name_(name), memory_(memory) {}
 
   bool in(Body body) {
+    if (decided_ || body.empty()) return reads_;
+    const auto known = memory_.find(body.data());
+    if (known != memory_.end()) {
+      if (known->second != Found::nothing) decide(known->second == Found::read);
+      return reads_;
+    }
     for (Stmt* const stmt : body) {
       if (decided_) break;
       visit(*stmt);
     }
+    memory_[body.data()] = !decided_ ? Found::nothing : reads_ ? Found::read : Found::set;
     return reads_;
   }
 
@@ -164,6 +175,7 @@ class ReadsFirst {
   void visit(Stmt& stmt);
 
   std::string_view name_;
+  Memory& memory_;
   bool decided_ = false;
   bool reads_ = false;
 };
@@ -236,9 +248,13 @@ class Binder {
   void bind(Target& target, const Symbols& scope);
   void bind_loop(ForStmt& loop, Symbols& scope, bool soft);
   void bind_code(MacroCode& code, Symbols& scope, uint32_t offset);
+  bool reads_first(std::string_view name, Body body) {
+    return ReadsFirst(name, memories_[name]).in(body);
+  }
   Scope finish(const Symbols& scope) { return {arena_.copy(scope.loads)}; }
 
   Arena& arena_;
+  std::unordered_map<std::string_view, ReadsFirst::Memory> memories_;
   uint32_t branches_ = 0;  // of `if`, around the statement that is noted
 };
 
@@ -368,7 +384,7 @@ void Binder::bind_loop(ForStmt& loop, Symbols& scope, bool soft) {
   Function own{scope.function, 0};
   Function* const function = loop.recursive ? &own : scope.function;
   Symbols inside{&scope, function};
-  loop.uses_loop = loop.recursive || ReadsFirst("loop").in(loop.body);
+  loop.uses_loop = loop.recursive || reads_first("loop", loop.body);
   if (loop.uses_loop) loop.loop_slot = {inside.parameter("loop"), 0};
   note_parameters(*loop.target, inside);
   note(loop.body, inside);
@@ -399,12 +415,12 @@ void Binder::bind_code(MacroCode& code, Symbols& scope, uint32_t offset) {
     parameter.slot = {inside.parameter(parameter.name->view()), 0};
     const bool is_caller = parameter.name->view() == "caller";
     code.names_caller = code.names_caller || is_caller;
-    if (is_caller && parameter.fallback == nullptr && ReadsFirst("caller").in(code.body)) {
+    if (is_caller && parameter.fallback == nullptr && reads_first("caller", code.body)) {
       fail_syntax("the parameter 'caller' needs a default", offset);
     }
   }
   const auto special = [&](std::string_view name, bool& takes, uint32_t& slot) {
-    if (!ReadsFirst(name).in(code.body) || inside.slots.contains(name)) return;
+    if (!reads_first(name, code.body) || inside.slots.contains(name)) return;
     takes = true;
     slot = inside.parameter(name);
   };

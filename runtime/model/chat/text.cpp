@@ -160,7 +160,7 @@ void TextBuilder::reserve(size_t more) {
     fail_limit("writes more than the " + std::to_string(max_bytes_ >> 20) + " MiB allowed");
   }
   if (size <= bytes_.capacity()) return;
-  const size_t capacity = std::max(size, bytes_.capacity() * 2);
+  const size_t capacity = std::max(size, std::min(bytes_.capacity() * 2, max_bytes_));
   arena_.charge(capacity - charged_);
   charged_ = capacity;
   bytes_.reserve(capacity);

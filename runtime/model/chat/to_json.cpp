@@ -52,7 +52,7 @@ void Dumper::unit(char32_t code, Taint taint) {
 }
 
 void Dumper::text(const Text& text) {
-  in_.step_bytes(text.size);
+  in_.step_chars(text.size);
   out_.append("\"");
   for (Chars chars(text); chars.next();) {
     const Char& c = chars.current;
