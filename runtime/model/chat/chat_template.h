@@ -25,8 +25,8 @@ namespace splitd {
 // about 20 ns; templates that compare every message with every other take more.
 struct RenderLimits {
   uint64_t max_steps = 20'000'000;
-  size_t max_memory_bytes = size_t{192} << 20;
-  size_t max_output_bytes = size_t{32} << 20;
+  size_t max_memory_bytes = size_t{256} << 20;
+  size_t max_output_bytes = size_t{64} << 20;
 };
 
 struct RenderOptions {
