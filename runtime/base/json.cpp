@@ -238,21 +238,34 @@ JsonWriter& JsonWriter::string(std::string_view text) {
   return *this;
 }
 
-template <class T>
-static std::string number_text(T value) {
-  char buffer[32];
-  const auto [end, error] = std::to_chars(buffer, buffer + sizeof buffer, value);
-  return {buffer, end};
-}
+namespace {
+class NumberText {
+ public:
+  template <class T>
+  explicit NumberText(T value)
+      : end_(std::to_chars(buffer_, buffer_ + sizeof buffer_, value).ptr) {}
+  std::string_view view() const { return {buffer_, static_cast<size_t>(end_ - buffer_)}; }
+
+ private:
+  char buffer_[32];
+  char* end_;
+};
+}  // namespace
 
 JsonWriter& JsonWriter::number(uint64_t value) {
-  return raw(number_text(value));
+  return raw(NumberText(value).view());
 }
 JsonWriter& JsonWriter::number(int64_t value) {
-  return raw(number_text(value));
+  return raw(NumberText(value).view());
 }
 JsonWriter& JsonWriter::number(double value) {
-  return std::isfinite(value) ? raw(number_text(value)) : null();
+  return std::isfinite(value) ? raw(NumberText(value).view()) : null();
+}
+
+void JsonWriter::clear() {
+  out_.clear();
+  has_items_.clear();
+  after_key_ = false;
 }
 
 JsonWriter& JsonWriter::raw(std::string_view json) {

@@ -34,6 +34,11 @@ struct Storage {
   std::string_view text;    // the text
   std::string unescaped;    // decoded strings that had escapes
   std::vector<Node> nodes;  // preorder; an object's children are key, value, key, value …
+  struct Open {
+    uint32_t node;
+    bool is_object;
+  };
+  std::vector<Open> open;  // while parsing: the containers around
 };
 }  // namespace json_detail
 
@@ -124,6 +129,11 @@ class JsonDoc {
   static Result<JsonDoc> parse(std::string text, JsonLimits limits = {});
   static Result<JsonDoc> parse_view(std::string_view text, JsonLimits limits = {});
 
+  // For one small message after another: an empty document, and parse_view into the memory of the
+  // text before. After an error there is no root.
+  JsonDoc();
+  Status read_view(std::string_view text, JsonLimits limits = {});
+
   Json root() const { return {storage_.get(), 0}; }
 
  private:
@@ -166,6 +176,7 @@ class JsonWriter {
   JsonWriter& field(std::string_view name, int value) { return key(name).number(int64_t{value}); }
 
   const std::string& text() const { return out_; }
+  void clear();  // to begin another value in the same memory
   std::string take() { return std::move(out_); }
 
  private:

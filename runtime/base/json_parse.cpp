@@ -22,10 +22,7 @@ class Parser {
   Status run();
 
  private:
-  struct Open {
-    uint32_t node;
-    bool is_object;
-  };
+  using Open = Storage::Open;
 
   char peek() const { return at_ < text_.size() ? text_[at_] : '\0'; }
   void skip_space();
@@ -47,7 +44,7 @@ class Parser {
   JsonLimits limits_;
   std::string_view text_ = storage_.text;
   size_t at_ = 0;
-  std::vector<Open> stack_;
+  std::vector<Open>& stack_ = storage_.open;
 };
 
 Error Parser::error_at(size_t at, std::string_view what) const {
@@ -370,6 +367,16 @@ Result<std::unique_ptr<Storage>> parse_storage(std::unique_ptr<Storage> storage,
 }
 
 }  // namespace
+
+JsonDoc::JsonDoc() : storage_(std::make_unique<Storage>()) {}
+
+Status JsonDoc::read_view(std::string_view text, JsonLimits limits) {
+  storage_->text = text;
+  storage_->unescaped.clear();
+  storage_->nodes.clear();
+  storage_->open.clear();
+  return Parser(*storage_, limits).run();
+}
 
 Result<JsonDoc> JsonDoc::parse(std::string text, JsonLimits limits) {
   auto storage = std::make_unique<Storage>();

@@ -22,6 +22,24 @@ TEST(Json, KeepsValuesAndOrder) {
             R"("a":{"x":null,"y":true,"z":false},"":"","e":[],"o":{}})");
 }
 
+TEST(Json, ReadsOneTextAfterAnother) {
+  JsonDoc doc;
+  ASSERT_TRUE(doc.read_view(R"({"a": [1, "x\ty"], "b": {}})").ok());
+  EXPECT_EQ(doc.root().find("a")->size(), 2u);
+  EXPECT_FALSE(doc.read_view("[[[").ok());
+  ASSERT_TRUE(doc.read_view(R"(["\n"])").ok());
+  EXPECT_EQ(doc.root().size(), 1u);
+  EXPECT_EQ((*doc.root().elements().begin()).text(), "\n");
+}
+
+TEST(Json, WritesOneTextAfterAnother) {
+  JsonWriter json;
+  json.begin_object().field("a", 1.5);  // left open
+  json.clear();
+  json.begin_array().number(uint64_t{7}).end_array();
+  EXPECT_EQ(json.text(), "[7]");
+}
+
 TEST(Json, ReadsScalarsAtTheTop) {
   EXPECT_EQ(round_trip("7"), "7");
   EXPECT_EQ(round_trip(" null "), "null");
