@@ -70,4 +70,70 @@ inline constexpr milliseconds kBackoffMost{10'000};
 // A Retry-After above this is reported instead of obeyed: the hub's windows are 5 minutes.
 inline constexpr milliseconds kRetryAfterMost{330'000};
 
+// --- Frames (DESIGN §6)
+
+// A step's header is ≤ 160 bytes and ≤ 4 a row; lists of dead ids (7 bytes each) make the longest.
+inline constexpr uint32_t kMaxFrameHeaderBytes = uint32_t{64} << 10;
+// Before hello nobody has asked for more.
+inline constexpr uint32_t kMaxHelloBytes = 8192;
+// {"rows": {"parents": [1, 2]}} is three deep; values and keys cost 16 bytes of memory each.
+inline constexpr uint32_t kMaxFrameDepth = 8;
+inline constexpr size_t kMaxFrameNodes = 16384;
+// One read, where the frames may be that long: 16 TLS records or a handful of steps at once.
+inline constexpr size_t kFrameReadBytes = size_t{64} << 10;
+// What an idle connection keeps of its buffers.
+inline constexpr size_t kIdleBufferBytes = size_t{16} << 10;
+
+// --- TLS between splitd's own ends
+
+// "identity hex64" lines: a fleet of thousands fits, a file given by mistake does not.
+inline constexpr uint64_t kMaxPskFileBytes = uint64_t{1} << 20;
+inline constexpr size_t kMaxPskIdentityBytes = 64;
+inline constexpr uint64_t kMaxKeyFileBytes = uint64_t{64} << 10;
+// Sessions that a server can resume: one round trip saved at each reconnect. About 200 bytes each
+// with a PSK, 1 KB with a certificate.
+inline constexpr size_t kMaxServerTlsSessions = 1024;
+inline constexpr std::chrono::seconds kTlsSessionLife{3600};
+
+// --- WebSocket and probes
+
+inline constexpr size_t kMaxControlFrameBytes = 125;  // RFC 6455
+// Fragments without content between two that have some: each costs us and brings nothing.
+inline constexpr int kMaxEmptyFragments = 16;
+// A request's head on the splitd port: an upgrade by a browser's standards is below 2 KB.
+inline constexpr size_t kMaxRequestHeadBytes = 8192;
+
+// --- A server's connections
+
+// All of them, and those before hello. A descriptor and about 2 KB each, 40 KB more while a TLS
+// handshake runs.
+inline constexpr size_t kMaxConnections = 4096;
+inline constexpr size_t kMaxStrangers = 1024;
+// Beyond it the OLDEST of that address is closed: slow peers lose, a new real one gets in.
+inline constexpr size_t kMaxStrangersPerAddress = 64;
+// From accept() to a good hello: TLS and upgrade are three round trips.
+inline constexpr milliseconds kHello{10'000};
+// Goodbye, unsent bytes included, to a peer that does not read.
+inline constexpr milliseconds kCloseLinger{2'000};
+// No descriptors left: accepting pauses this long, so that the loop does not spin.
+inline constexpr milliseconds kAcceptPause{100};
+// Connections taken per round of the loop, so that a flood does not starve those that are open.
+inline constexpr int kAcceptsPerRound = 32;
+
+// --- Liveness and backpressure
+
+// Nothing heard for this long: a ping. Mobile NATs forget idle connections after 30 s or more.
+inline constexpr milliseconds kPingAfterSilence{5'000};
+// A peer silent for this long after a ping is dead (DESIGN §6).
+inline constexpr milliseconds kPong{10'000};
+// A connection with more unsent is not scheduled, and this much time of it closes it (DESIGN §6).
+inline constexpr uint64_t kUnsentBytes = uint64_t{8} << 20;
+inline constexpr milliseconds kUnsent{30'000};
+// Messages up to here are encrypted and written by the thread that has them (100 µs at ChaCha20's
+// 0.45 GB/s); larger ones by the I/O thread, while the caller computes on.
+inline constexpr size_t kWriteByCallerBytes = size_t{48} << 10;
+// A client waiting for a reply looks this long before it sleeps: a wake-up costs 10 to 50 µs. Both
+// ends often share a machine, so not longer.
+inline constexpr std::chrono::microseconds kClientSpin{50};
+
 }  // namespace splitd::net::limits
