@@ -13,8 +13,9 @@ namespace splitd {
 
 using Clock = std::chrono::steady_clock;
 
-LocalStage::LocalStage(Backend& backend)
+LocalStage::LocalStage(Backend& backend, LocalStageOptions options)
     : backend_(backend),
+      options_(options),
       d_model_(backend.config().d_model),
       max_rows_(std::clamp(backend.max_rows(), 1u, kWindowSlack)),
       go_on_([this] { return any_alive(); }) {
@@ -80,7 +81,14 @@ Status LocalStage::check_content(const StageRequest& request) const {
 }
 
 Status LocalStage::submit(SessionId id, const StageRequest& request) {
-  const Status content = check_content(request);
+  return accept(id, request, check_content(request));
+}
+
+Status LocalStage::submit_refused(SessionId id, const StageRequest& request, Error why) {
+  return accept(id, request, std::move(why));
+}
+
+Status LocalStage::accept(SessionId id, const StageRequest& request, const Status& content) {
   Lock lock(mutex_);
   StageSession* session = find(id);
   if (session == nullptr) return no_session(id);
@@ -108,6 +116,27 @@ Status LocalStage::next(SessionId id, Deadline deadline, StageReply& reply) {
   }
 }
 
+bool LocalStage::try_next(SessionId id, StageReply& reply) {
+  const Lock lock(mutex_);
+  StageSession* session = find(id);
+  if (session == nullptr || !session->reply_ready()) return false;
+  session->give(reply);
+  return true;
+}
+
+void LocalStage::disown(SessionId id) {
+  const Lock lock(mutex_);
+  if (StageSession* session = find(id)) session->disown();
+}
+
+void LocalStage::hold(SessionId id, bool held) {
+  const Lock lock(mutex_);
+  StageSession* session = find(id);
+  if (session == nullptr || session->held == held) return;
+  session->held = held;
+  if (!held) changed_.notify_all();
+}
+
 void LocalStage::close(SessionId id) {
   std::unique_ptr<StageSession> ended;  // freed after the mutex
   const Lock lock(mutex_);
@@ -126,7 +155,7 @@ void LocalStage::close(SessionId id) {
 
 bool LocalStage::any_work() const {
   return std::any_of(sessions_.begin(), sessions_.end(),
-                     [](const auto& item) { return item.second->has_work(); });
+                     [](const auto& item) { return item.second->wants_turn(); });
 }
 
 bool LocalStage::wait_for_work(Deadline deadline) {

@@ -43,11 +43,25 @@ inline bool is_lost(const Error& error) {
 
 // The most rows of one request: its copy is memory beside the model's.
 inline constexpr uint32_t kMostFrameRows = 4096;
+// A request of more rows is a piece of a prompt: it may wait for what others decode.
+inline constexpr size_t kMostStepRows = 64;
+
+struct LocalStageOptions {
+  // How long a batch may take where several sessions are open, by what was measured: whatever steps
+  // are ready and as many rows of prompts as fit. 0: as long as it takes.
+  double batch_ms = 0;
+};
+
+struct BatchFacts {
+  uint32_t n_session = 0;
+  uint32_t n_row = 0;
+  double ms = 0;
+};
 
 class LocalStage final : public Stage {
  public:
   // The backend must outlive the stage and be called by nobody else meanwhile.
-  explicit LocalStage(Backend& backend);
+  explicit LocalStage(Backend& backend, LocalStageOptions options = {});
   // Requires that no call is running.
   ~LocalStage() override;
 
@@ -58,8 +72,22 @@ class LocalStage final : public Stage {
   Status next(SessionId session, Deadline deadline, StageReply& reply) override;
   void close(SessionId session) override;
 
+  // ---- For whoever serves sessions to others.
+
+  // A request that was found wrong before it came here: it takes its place in the order and is
+  // answered with this error.
+  Status submit_refused(SessionId session, const StageRequest& request, Error why);
+  // The next reply, if it is there; computes nothing.
+  bool try_next(SessionId session, StageReply& reply);
+  // Whoever asked is gone: replies that next() has not given are kept, but owed no more.
+  void disown(SessionId session);
+  // While held, its requests wait.
+  void hold(SessionId session, bool held);
+
   // Computes one batch. False: there is nothing to do, or another thread is at it.
   bool step();
+  // What the last step() on this thread computed.
+  const BatchFacts& last_batch() const { return last_batch_; }
   // Until step() would do something. False: the deadline came first.
   bool wait_for_work(Deadline deadline);
 
@@ -71,6 +99,7 @@ class LocalStage final : public Stage {
   };
 
   Status check_content(const StageRequest& request) const;
+  Status accept(SessionId session, const StageRequest& request, const Status& content);
   StageSession* find(SessionId session) const;
   bool may_compute() const { return !computing_ && n_opening_ == 0; }
   bool any_work() const;
@@ -78,7 +107,9 @@ class LocalStage final : public Stage {
   bool step(Lock& lock);
 
   void prepare(StageSession& session, Lock& lock);
+  size_t room() const;
   void share_out();
+  void pace(double ms);
   void add_rows(StageSession& session, size_t n_row);
   bool compute();
   bool is_alive(const Origin& row) const;
@@ -88,6 +119,7 @@ class LocalStage final : public Stage {
   void settle(bool completed);
 
   Backend& backend_;
+  const LocalStageOptions options_;
   const size_t d_model_;
   const uint32_t max_rows_;  // of a batch
   uint32_t window_ = 0;      // the smallest of the layers
@@ -110,6 +142,8 @@ class LocalStage final : public Stage {
   std::vector<StageSession*> running_;
   std::vector<size_t> wants_;  // rows by running session
   std::vector<size_t> takes_;
+  size_t paced_rows_ = 32;  // as many take options_.batch_ms
+  BatchFacts last_batch_;
   std::vector<BatchRow> batch_;
   std::vector<Origin> origins_;  // by row of the batch
   std::vector<uint32_t> paths_;

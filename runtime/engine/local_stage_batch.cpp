@@ -1,6 +1,7 @@
 // One batch of local_stage.h, from the sessions' requests to their replies. Everything here runs on
 // the thread that set computing_; the mutex is held only where other threads may look.
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <string>
 #include <utility>
@@ -15,7 +16,7 @@ void LocalStage::pick_sessions() {
   auto at = sessions_.upper_bound(turn_);
   for (size_t i = 0; i < sessions_.size() && running_.size() < max_rows_; ++i, ++at) {
     if (at == sessions_.end()) at = sessions_.begin();
-    if (!at->second->has_work()) continue;
+    if (!at->second->wants_turn()) continue;
     at->second->running = true;
     running_.push_back(at->second.get());
     // Who is first now is last in the next batch; where not all fit, it begins with who is left.
@@ -40,8 +41,11 @@ bool LocalStage::step(Lock& lock) {
   path_begin_.clear();
   for (size_t i = 0; i < running_.size(); ++i) add_rows(*running_[i], takes_[i]);
   for (size_t i = 0; i < batch_.size(); ++i) batch_[i].path = paths_.data() + path_begin_[i];
+  const auto begin = std::chrono::steady_clock::now();
   const bool completed = batch_.empty() || compute();
+  const std::chrono::duration<double, std::milli> ms = std::chrono::steady_clock::now() - begin;
   lock.lock();
+  if (completed) pace(ms.count());
   settle(completed);
   std::vector<std::unique_ptr<StageSession>> ended;
   ended.swap(closing_);
@@ -76,11 +80,36 @@ void LocalStage::prepare(StageSession& session, Lock& lock) {
   wants_.push_back(0);
 }
 
-// Rows of the batch by session: every one its equal share, then what others leave.
+// Rows that the batch may hold: all steps that are ready, and of prompts what fits in the time.
+size_t LocalStage::room() const {
+  if (options_.batch_ms <= 0 || sessions_.size() < 2) return max_rows_;
+  size_t room = 0, n_prompt = 0;
+  for (const size_t want : wants_) {
+    if (want > kMostStepRows) {
+      ++n_prompt;
+    } else {
+      room += want;
+    }
+  }
+  return std::min<size_t>(max_rows_, std::max(room + n_prompt, paced_rows_));
+}
+
+// Rows of the batch by session: steps whole where all of them fit, then to every one its equal
+// share of the room, then what others leave.
 void LocalStage::share_out() {
   takes_.assign(wants_.size(), 0);
-  size_t room = max_rows_;
-  size_t n_hungry = wants_.size();
+  size_t room = this->room();
+  size_t n_step_row = 0, n_hungry = 0;
+  for (const size_t want : wants_) {
+    n_step_row += want <= kMostStepRows ? want : 0;
+    n_hungry += want > 0 ? 1 : 0;
+  }
+  for (size_t i = 0; n_step_row <= room && i < wants_.size(); ++i) {
+    if (wants_[i] > kMostStepRows || wants_[i] == 0) continue;
+    takes_[i] = wants_[i];
+    --n_hungry;
+  }
+  if (n_step_row <= room) room -= n_step_row;
   while (room > 0 && n_hungry > 0) {
     const size_t share = std::max<size_t>(1, room / n_hungry);
     n_hungry = 0;
@@ -91,6 +120,21 @@ void LocalStage::share_out() {
       n_hungry += takes_[i] < wants_[i] ? 1 : 0;
     }
   }
+}
+
+// After a batch that was cut short, the next one gets what would have filled its time. At most
+// twice or half as much: a batch may have met a cold page or a busy core.
+void LocalStage::pace(double ms) {
+  last_batch_ = {0, static_cast<uint32_t>(batch_.size()), ms};
+  bool cut_short = false;
+  for (size_t i = 0; i < wants_.size(); ++i) {
+    last_batch_.n_session += takes_[i] > 0 ? 1 : 0;
+    cut_short = cut_short || takes_[i] < wants_[i];
+  }
+  if (!cut_short || options_.batch_ms <= 0) return;
+  const double factor = std::clamp(options_.batch_ms / std::max(ms, 1e-3), 0.5, 2.0);
+  const double rows = static_cast<double>(batch_.size()) * factor;
+  paced_rows_ = std::clamp<size_t>(static_cast<size_t>(rows), 1, max_rows_);
 }
 
 void LocalStage::add_rows(StageSession& session, size_t n_row) {

@@ -44,12 +44,15 @@ class StageSession {
   // further reply can be owed. Returns whether rows died that may be in computation.
   Result<bool> accept(const StageRequest& request, const Status& content);
   bool has_work() const { return done_ < last_; }
+  bool wants_turn() const { return has_work() && !held; }
   bool reply_ready() const;
   void give(StageReply& reply);  // requires reply_ready()
+  void disown() { n_owed_ = 0; }
   bool is_live(RowId id) const { return front_.is_live(id); }
 
   bool running = false;  // the computing thread holds this session
   bool closed = false;   // while running: its rows are wanted no more
+  bool held = false;     // gets no turn
 
   // ---- The computing thread's, while `running`; the functions marked * also need the mutex.
 
