@@ -4,7 +4,8 @@ namespace splitd::cli {
 
 std::vector<Command> all_commands() {
   std::vector<Command> commands = {run_command(),        inspect_command(),  tokenize_command(),
-                                   detokenize_command(), template_command(), convert_command()};
+                                   detokenize_command(), template_command(), dump_command(),
+                                   perplexity_command(), convert_command()};
 #ifdef SPLITD_NET
   commands.push_back(pull_command());
 #endif

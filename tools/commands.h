@@ -8,6 +8,8 @@
 namespace splitd::cli {
 
 Command run_command();
+Command dump_command();
+Command perplexity_command();
 Command inspect_command();
 Command convert_command();
 Command tokenize_command();

@@ -73,6 +73,10 @@ static std::string directory_of(const std::string& path) {
 }
 
 Result<AtomicFile> AtomicFile::create(const std::string& path, unsigned mode) {
+  struct stat there {};
+  if (::lstat(path.c_str(), &there) == 0 && !S_ISREG(there.st_mode) && !S_ISLNK(there.st_mode)) {
+    return failed("cannot write " + path + ": it is there and no regular file");
+  }
   AtomicFile out;
   std::string name = path + ".tmp-XXXXXX";
   out.file_ = FileDescriptor(::mkostemp(name.data(), O_CLOEXEC));

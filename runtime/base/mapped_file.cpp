@@ -66,6 +66,13 @@ void MappedFile::advise(uint64_t begin, uint64_t length, Advice advice) const {
     case Advice::will_need:
       flag = MADV_WILLNEED;
       break;
+    case Advice::read_now:
+#ifdef MADV_POPULATE_READ  // Linux 5.14; older kernels answer an error, which is no harm
+      flag = MADV_POPULATE_READ;
+#else
+      flag = MADV_WILLNEED;
+#endif
+      break;
     case Advice::sequential:
       flag = MADV_SEQUENTIAL;
       break;

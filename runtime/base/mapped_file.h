@@ -36,6 +36,7 @@ class MappedFile {
 
   enum class Advice {
     will_need,   // start reading the range now, do not wait
+    read_now,    // read it, and wait
     sequential,  // read once, front to back
     random,      // no read-ahead: touch only what is asked for
     dont_need,   // drop the pages; the data is read again if touched

@@ -35,11 +35,17 @@ Session::Session(const Pipeline& pipeline, const KvShape& shape, LayerRun head, 
 }
 
 Result<std::unique_ptr<Session>> Session::open(const Pipeline& pipeline, const KvShape& shape) {
-  SPLITD_ASSIGN(LayerRun head, LayerRun::open(*pipeline.head, pipeline.head_layers, shape));
-  SPLITD_ASSIGN(LayerRun tail, LayerRun::open(*pipeline.tail, pipeline.tail_layers, shape));
+  // The body first: it reserves the most memory, and says so before anything here has grown.
+  SPLITD_ASSIGN(const SessionId body, pipeline.body->open(shape));
+  Result<LayerRun> head = LayerRun::open(*pipeline.head, pipeline.head_layers, shape);
+  Result<LayerRun> tail = LayerRun::open(*pipeline.tail, pipeline.tail_layers, shape);
+  if (!head || !tail) {
+    pipeline.body->close(body);
+    return head ? tail.take_error() : head.take_error();
+  }
   auto session =
-      std::unique_ptr<Session>(new Session(pipeline, shape, std::move(head), std::move(tail)));
-  SPLITD_ASSIGN(session->body_, pipeline.body->open(shape));
+      std::unique_ptr<Session>(new Session(pipeline, shape, std::move(*head), std::move(*tail)));
+  session->body_ = body;
   return session;
 }
 

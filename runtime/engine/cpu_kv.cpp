@@ -4,11 +4,10 @@
 #include <sys/mman.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <cstdio>
 #include <string>
 
 #include "runtime/base/files.h"
+#include "runtime/base/memory.h"
 
 namespace splitd {
 namespace {
@@ -31,19 +30,6 @@ kernels::KvType kernel_type(KvType type) {
       return kernels::KvType::q8;
   }
   return kernels::KvType::f32;
-}
-
-// What the system could give without swapping; 0 where it does not say.
-uint64_t available_bytes() {
-  std::FILE* file = std::fopen("/proc/meminfo", "re");
-  if (file == nullptr) return 0;
-  char line[128];
-  unsigned long long kib = 0;
-  while (std::fgets(line, sizeof line, file) != nullptr) {
-    if (std::sscanf(line, "MemAvailable: %llu", &kib) == 1) break;
-  }
-  std::fclose(file);
-  return kib << 10;
 }
 
 }  // namespace
@@ -77,7 +63,7 @@ uint64_t CpuKv::bytes_for(const ModelConfig& config, LayerRange range, const KvS
 Result<std::unique_ptr<CpuKv>> CpuKv::make(const ModelConfig& config, LayerRange range,
                                            const KvShape& shape) {
   Plan planned = plan(config, range, shape);
-  const uint64_t available = available_bytes();
+  const uint64_t available = available_memory_bytes();
   const std::string what = "the KV cache of " + std::to_string(shape.n_ctx) + " rows takes " +
                            std::to_string(planned.bytes >> 20) + " MiB";
   if (available != 0 && planned.bytes > available) {

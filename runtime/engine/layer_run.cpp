@@ -2,7 +2,10 @@
 #include "runtime/engine/layer_run.h"
 
 #include <algorithm>
+#include <string>
 #include <utility>
+
+#include "runtime/engine/not_finite.h"
 
 namespace splitd {
 
@@ -13,8 +16,20 @@ Result<LayerRun> LayerRun::open(Backend& backend, LayerRange range, const KvShap
   return out;
 }
 
+// A layer at a time only where somebody looks.
+bool LayerRun::forward(std::span<const BatchRow> rows, size_t first_row, float* hidden,
+                       const std::function<bool()>& go_on, const EachLayer& each_layer) {
+  if (!each_layer) return backend_->forward(rows, hidden, range_, go_on);
+  const size_t n_value = rows.size() * backend_->config().d_model;
+  for (uint32_t layer = range_.begin; layer < range_.end; ++layer) {
+    if (!backend_->forward(rows, hidden, {layer, layer + 1}, go_on)) return false;
+    each_layer(layer, first_row, {hidden, n_value});
+  }
+  return true;
+}
+
 Status LayerRun::run(const TimelineRequest& request, float* hidden,
-                     const std::function<bool()>& go_on) {
+                     const std::function<bool()>& go_on, const EachLayer& each_layer) {
   SPLITD_TRY(timeline_.check(request));
   const Timeline::Applied applied = timeline_.apply(request);
   if (kv_ == nullptr) return {};
@@ -38,8 +53,17 @@ Status LayerRun::run(const TimelineRequest& request, float* hidden,
   const size_t d = backend_->config().d_model;
   for (size_t at = 0; at < rows_.size();) {
     const size_t n = std::min<size_t>(rows_.size() - at, backend_->max_rows());
-    if (!backend_->forward(std::span(rows_).subspan(at, n), hidden + at * d, range_, go_on)) {
+    const std::span<const BatchRow> piece = std::span(rows_).subspan(at, n);
+    input_.assign(hidden + at * d, hidden + (at + n) * d);
+    if (!forward(piece, at, hidden + at * d, go_on, each_layer)) {
       return Error{ErrorKind::interrupted, "interrupted"};
+    }
+    for (size_t row = 0; row < n; ++row) {
+      if (first_not_finite({hidden + (at + row) * d, d}) == d) continue;
+      const std::string name = "row " + std::to_string(at + row) + " (position " +
+                               std::to_string(piece[row].position) + ")";
+      return name_broken_layer(*backend_, range_, piece[row], name,
+                               std::span(input_).subspan(row * d, d));
     }
     at += n;
   }

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "runtime/engine/cpu_kv.h"
+#include "runtime/engine/not_finite.h"
 
 namespace splitd {
 

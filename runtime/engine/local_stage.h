@@ -115,7 +115,6 @@ class LocalStage final : public Stage {
   bool is_alive(const Origin& row) const;
   bool any_alive();
   void check_broken(size_t i, const float* input);
-  Error name_layer(size_t i, const float* input);
   void settle(bool completed);
 
   Backend& backend_;

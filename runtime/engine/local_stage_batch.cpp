@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "runtime/engine/local_stage.h"
+#include "runtime/engine/not_finite.h"
 
 namespace splitd {
 
@@ -197,27 +198,13 @@ void LocalStage::check_broken(size_t i, const float* input) {
     const Lock lock(mutex_);
     if (!is_alive(origins_[i])) return;
   }
-  session.break_current(name_layer(i, input));
-}
-
-// Runs the row again, a layer at a time: it writes the same keys and values into the same slots,
-// and the first layer that spoils it can be named without a price for those that are fine.
-Error LocalStage::name_layer(size_t i, const float* input) {
   const uint32_t row = origins_[i].row;
-  const RowPlace& place = origins_[i].session->place(row);
-  std::vector<float> hidden(input, input + d_model_);
-  const LayerRange layers = backend_.layers();
-  uint32_t layer = layers.begin;
-  for (; layer < layers.end; ++layer) {
-    backend_.forward(std::span(batch_).subspan(i, 1), hidden.data(), {layer, layer + 1},
-                     [] { return true; });
-    if (first_not_finite(hidden) != d_model_) break;
-  }
-  return model_error("layer " + std::to_string(layer) + ": row " + std::to_string(row) +
-                     " of the request (id " + std::to_string(place.id) + ", position " +
-                     std::to_string(place.position) + ") is not finite at column " +
-                     std::to_string(first_not_finite(hidden)) +
-                     ": NaN or infinity in the weights, or values beyond the type of the KV");
+  const RowPlace& place = session.place(row);
+  const std::string name = "row " + std::to_string(row) + " of the request (id " +
+                           std::to_string(place.id) + ", position " +
+                           std::to_string(place.position) + ")";
+  session.break_current(
+      name_broken_layer(backend_, backend_.layers(), batch_[i], name, {input, d_model_}));
 }
 
 // After the batch: who is through gets a reply.

@@ -2,7 +2,6 @@
 #include "runtime/engine/local_stage_session.h"
 
 #include <algorithm>
-#include <bit>
 #include <string>
 #include <utility>
 
@@ -16,14 +15,6 @@ using Edit = TimelineRequest::Edit;
 // Entries of more rows than this (and than max_pending) are freed when their reply was seen:
 // prompts come rarely, their memory would stay for ever.
 static constexpr uint32_t kKeepRows = 64;
-
-size_t first_not_finite(std::span<const float> values) {
-  for (size_t i = 0; i < values.size(); ++i) {
-    constexpr uint32_t kExponent = 0x7f800000;  // all ones: infinite or NaN
-    if ((std::bit_cast<uint32_t>(values[i]) & kExponent) == kExponent) return i;
-  }
-  return values.size();
-}
 
 StageSession::StageSession(const KvShape& shape, uint32_t d_model, uint32_t window,
                            std::unique_ptr<Kv> kv)

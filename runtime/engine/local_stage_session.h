@@ -20,9 +20,6 @@
 
 namespace splitd {
 
-// The first value that is NaN or infinite; values.size() when there is none.
-size_t first_not_finite(std::span<const float> values);
-
 // Belongs to whoever submits until it is accepted, then to the computing thread until it is done.
 struct StageEntry {
   TimelineRequest timeline;  // its parents lie in `parents`

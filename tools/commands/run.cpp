@@ -114,28 +114,16 @@ Status Run::chat() const {
   }
 }
 
-Result<std::vector<uint32_t>> prompt_of_ids(const Context& context) {
-  std::vector<uint32_t> ids;
-  for (const int64_t id : context.integers("ids")) {
-    if (id < 0 || id > UINT32_MAX) {
-      return usage_error("--ids: " + std::to_string(id) + " is no token id");
-    }
-    ids.push_back(static_cast<uint32_t>(id));
-  }
-  return ids;
-}
-
 Status run_run(Context& context) {
   SPLITD_ASSIGN(const std::string path, resolve_model(context.argument("MODEL")));
   SPLITD_ASSIGN(const EngineOptions engine, read_engine_options(context));
   const Clock::time_point start = Clock::now();
-  SPLITD_ASSIGN(const std::unique_ptr<TextModel> model,
-                TextModel::open(path, engine, context.progress()));
+  SPLITD_ASSIGN(const std::unique_ptr<TextModel> model, TextModel::open(path, engine));
   const double load_ms = std::chrono::duration<double, std::milli>(Clock::now() - start).count();
   const Run run{context, *model, path, load_ms};
 
   if (context.given("ids")) {
-    SPLITD_ASSIGN(const std::vector<uint32_t> ids, prompt_of_ids(context));
+    SPLITD_ASSIGN(const std::vector<uint32_t> ids, read_ids(context, model->config().n_vocab));
     return run.one(ids);
   }
   const bool given = context.given("PROMPT");

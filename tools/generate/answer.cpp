@@ -1,39 +1,12 @@
 #include "tools/generate/answer.h"
 
-#include <atomic>
-#include <chrono>
-#include <thread>
+#include <algorithm>
 
 #include "runtime/base/json.h"
 #include "runtime/decode/stop_strings.h"
+#include "tools/generate/cancel_watch.h"
 
 namespace splitd::cli {
-namespace {
-
-// Passes the user's interrupt on to a session that computes: a signal handler could not.
-class CancelWatch {
- public:
-  CancelWatch(const Context& context, Session& session)
-      : thread_([this, &context, &session] {
-          while (!done_.load()) {
-            if (context.cancelled()) return session.cancel();
-            std::this_thread::sleep_for(std::chrono::milliseconds(20));
-          }
-        }) {}
-  CancelWatch(const CancelWatch&) = delete;
-  CancelWatch& operator=(const CancelWatch&) = delete;
-  ~CancelWatch() {
-    done_ = true;
-    thread_.join();
-  }
-
- private:
-  std::atomic<bool> done_{false};
-  std::thread thread_;
-};
-
-}  // namespace
-
 Status answer_prompt(Context& context, TextModel& model, const std::vector<uint32_t>& prompt,
                      const SamplingOptions& sampling, Output* stream, Answer& answer) {
   GenerateOptions options;
@@ -41,7 +14,7 @@ Status answer_prompt(Context& context, TextModel& model, const std::vector<uint3
   if (!context.flag("ignore-eos")) options.stop_ids = model.config().eos;
   answer.seed = sampling.seed;
 
-  SPLITD_ASSIGN(Session * session, model.session(uint64_t{options.max_tokens} + prompt.size()));
+  SPLITD_ASSIGN(Session * session, model.session(prompt.size(), options.max_tokens));
   Sampler sampler(sampling, model.config().n_vocab);
   // A model without a tokenizer answers with ids alone.
   std::optional<StreamDecoder> decoder;

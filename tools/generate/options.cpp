@@ -101,6 +101,18 @@ FlagGroup engine_flags() {
           }};
 }
 
+Result<std::vector<uint32_t>> read_ids(const Context& context, uint32_t n_vocab) {
+  std::vector<uint32_t> ids;
+  for (const int64_t id : context.integers("ids")) {
+    if (id < 0 || id >= int64_t{n_vocab}) {
+      return usage_error("--ids: " + std::to_string(id) + " is no token; the vocabulary has " +
+                         std::to_string(n_vocab) + ", from 0 on");
+    }
+    ids.push_back(static_cast<uint32_t>(id));
+  }
+  return ids;
+}
+
 Result<EngineOptions> read_engine_options(const Context& context) {
   EngineOptions options;
   options.n_thread = context.given("threads") ? static_cast<uint32_t>(context.integer("threads"))

@@ -15,6 +15,9 @@ namespace splitd::cli {
 [[nodiscard]] FlagGroup sampling_flags();  // --max-tokens, --temperature, …
 [[nodiscard]] FlagGroup engine_flags();    // --threads, --kv, --compute, --ctx
 
+// The token ids of --ids. Refuses none at all, and what is not in the vocabulary.
+[[nodiscard]] Result<std::vector<uint32_t>> read_ids(const Context& context, uint32_t n_vocab);
+
 struct EngineOptions {
   uint32_t n_thread = 1;
   KvType kv = KvType::f16;

@@ -1,54 +1,46 @@
 #include "tools/generate/text_model.h"
 
 #include <algorithm>
-#include <cstdlib>
 
-#include "kernels/select.h"
+#include "runtime/base/json.h"
 
 namespace splitd::cli {
 
-static constexpr uint32_t kMaxPending = 64;  // what a draft of one step may hold, twice
+static constexpr uint32_t kMaxPending = 64;   // what a draft of one step may hold, twice
+static constexpr uint64_t kFirstRoom = 4096;  // rows for a text that grows
 
 Result<std::unique_ptr<TextModel>> TextModel::open(const std::string& path,
-                                                   const EngineOptions& options,
-                                                   const ProgressFn& progress) {
+                                                   const EngineOptions& options) {
   auto model = std::unique_ptr<TextModel>(new TextModel);
-  model->options_ = options;
-  model->path_ = path;
-  SPLITD_ASSIGN(model->files_, ModelFiles::open(path));
-  const ModelFiles& files = *model->files_;
-  const LayerRange all{0, files.config().n_layer};
-  SPLITD_ASSIGN(model->weights_, files.weights(all, true, true));
-  for (uint32_t layer = 0; layer < all.end; ++layer) {
-    files.advise_layer(layer, MappedFile::Advice::will_need);
-    if (progress && !progress({"weights", layer + 1, all.end})) return interrupted_error();
-  }
-  const char* isa = std::getenv("SPLITD_ISA");
-  SPLITD_ASSIGN(const kernels::KernelTable* table,
-                kernels::select_table(isa == nullptr ? "" : isa));
-  model->pool_ = std::make_unique<ThreadPool>(options.n_thread);
-  SPLITD_ASSIGN(model->backend_, make_cpu_backend(files.config(), model->weights_,
-                                                  {table, model->pool_.get(), options.exact}));
+  model->kv_ = options.kv;
+  model->fixed_room_ = options.n_ctx != 0;
+  SPLITD_ASSIGN(model->model_, LocalModel::open(path, options));
+  if (Result<uint32_t> room = model->model_->context(0); !room) return room.take_error();
+  SPLITD_ASSIGN(model->backend_, model->model_->backend(model->model_->whole()));
   model->body_ = std::make_unique<LocalStage>(*model->backend_);
   return model;
 }
 
 Result<const Tokenizer*> TextModel::tokenizer() {
   if (!tokenizer_) {
-    if (files_->tokenizer_path().empty()) {
-      return model_error(path_ + ": no tokenizer here; --ids takes token ids");
-    }
-    SPLITD_ASSIGN(tokenizer_, Tokenizer::open(files_->tokenizer_path()));
+    const std::string& from = model_->files().tokenizer_path();
+    if (from.empty()) return model_error(path() + ": no tokenizer here; --ids takes token ids");
+    SPLITD_ASSIGN(tokenizer_, Tokenizer::open(from));
   }
   return &*tokenizer_;
 }
 
+Result<const ChatTemplate*> TextModel::chat_template() {
+  if (!template_) {
+    if (Result<const Tokenizer*> known = tokenizer(); !known) return known.take_error();
+    SPLITD_ASSIGN(template_, ChatTemplate::open(model_->files().tokenizer_path()));
+  }
+  return &*template_;
+}
+
 Result<std::vector<uint32_t>> TextModel::chat_ids(const std::vector<Message>& messages,
                                                   int64_t now) {
-  SPLITD_ASSIGN(const Tokenizer* tokenizer, this->tokenizer());
-  if (!template_) {
-    SPLITD_ASSIGN(template_, ChatTemplate::open(files_->tokenizer_path()));
-  }
+  SPLITD_ASSIGN(const ChatTemplate* chat, chat_template());
   JsonWriter json;
   json.begin_object().key("messages").begin_array();
   for (const Message& message : messages) {
@@ -59,11 +51,11 @@ Result<std::vector<uint32_t>> TextModel::chat_ids(const std::vector<Message>& me
   SPLITD_ASSIGN(const JsonDoc doc, JsonDoc::parse(json.take(), {.max_bytes = size_t{1} << 30}));
   RenderOptions options;
   options.now = now;
-  SPLITD_ASSIGN(const MarkedText prompt, template_->render(doc.root(), options));
+  SPLITD_ASSIGN(const MarkedText prompt, chat->render(doc.root(), options));
   EncodeOptions encode;
   encode.add_special = false;
   encode.literal = prompt.literal;
-  return tokenizer->encode(prompt.text, encode);
+  return tokenizer_->encode(prompt.text, encode);
 }
 
 Result<std::vector<uint32_t>> TextModel::raw_ids(std::string_view text) {
@@ -71,21 +63,46 @@ Result<std::vector<uint32_t>> TextModel::raw_ids(std::string_view text) {
   return tokenizer->encode(text);
 }
 
-Result<Session*> TextModel::session(uint64_t n_row) {
-  if (session_ != nullptr && n_row <= session_rows_) return session_.get();
-  if (session_ != nullptr && options_.n_ctx != 0) return session_.get();  // it will say what fits
-  const uint64_t most = config().n_ctx;
-  uint64_t rows = options_.n_ctx != 0 ? options_.n_ctx : std::min(n_row, most);
-  if (rows > most) {
-    return usage_error("--ctx: " + std::to_string(rows) + "; the model was made for " +
-                       std::to_string(most));
-  }
+Status TextModel::read_ahead(const ProgressFn& progress) {
+  if (is_read_) return {};
+  SPLITD_TRY(model_->read_ahead(model_->whole(), progress));
+  is_read_ = true;
+  return {};
+}
+
+// Whether a session of so many rows takes the long factors of a longrope.
+bool TextModel::is_long(uint64_t n_row) const {
+  const std::vector<RopeConfig>& ropes = config().ropes;
+  return std::any_of(ropes.begin(), ropes.end(), [&](const RopeConfig& rope) {
+    return rope.kind == RopeKind::longrope && n_row > rope.original_ctx;
+  });
+}
+
+Status TextModel::open_session(uint32_t n_row) {
   session_.reset();
-  KvShape shape{static_cast<uint32_t>(rows), kMaxPending, options_.kv};
-  SPLITD_ASSIGN(
-      session_,
-      Session::open({backend_.get(), {0, 0}, body_.get(), backend_.get(), {0, 0}}, shape));
-  session_rows_ = shape.n_ctx;
+  SPLITD_ASSIGN(session_,
+                Session::open({backend_.get(), {0, 0}, body_.get(), backend_.get(), {0, 0}},
+                              {n_row, kMaxPending, kv_}));
+  session_rows_ = n_row;
+  return {};
+}
+
+Result<Session*> TextModel::session(uint64_t n_prompt, uint64_t n_more) {
+  SPLITD_ASSIGN(const uint32_t rows, model_->context(n_prompt + n_more));
+  if (n_prompt > rows) {
+    return usage_error("the prompt has " + std::to_string(n_prompt) +
+                       " tokens; the context has room for " + std::to_string(rows));
+  }
+  // What a text becomes must not depend on the room that an earlier one needed.
+  if (session_ != nullptr && rows <= session_rows_ && is_long(rows) == is_long(session_rows_)) {
+    return session_.get();
+  }
+  if (!fixed_room_ && grows_) {
+    const uint64_t wanted = std::max<uint64_t>({rows, kFirstRoom, 2 * uint64_t{session_rows_}});
+    SPLITD_ASSIGN(const uint32_t spare, model_->context(wanted));
+    if (is_long(spare) == is_long(rows) && open_session(spare).ok()) return session_.get();
+  }
+  SPLITD_TRY(open_session(rows));
   return session_.get();
 }
 

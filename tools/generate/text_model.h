@@ -1,8 +1,7 @@
-// Owns: a whole model ready to turn prompts into text on this machine: files, tokenizer, chat
-// template, threads, backend and the session of the text at hand. One thread uses it.
+// Owns: a whole model ready to turn prompts into text on this machine: tokenizer, chat template and
+// the session of the text at hand, beside the model itself. One thread uses it.
 #pragma once
 
-#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -10,13 +9,10 @@
 #include <vector>
 
 #include "runtime/decode/session.h"
-#include "runtime/engine/cpu_backend.h"
 #include "runtime/engine/local_stage.h"
-#include "runtime/engine/thread_pool.h"
 #include "runtime/model/chat/chat_template.h"
-#include "runtime/model/model_files.h"
 #include "runtime/model/tokenizer/tokenizer.h"
-#include "tools/generate/options.h"
+#include "tools/generate/local_model.h"
 
 namespace splitd::cli {
 
@@ -27,32 +23,42 @@ struct Message {
 
 class TextModel {
  public:
-  // Reads weights ahead, telling progress. Without a tokenizer only ids can be used.
+  // Touches no weights yet. Without a tokenizer only ids can be used.
   static Result<std::unique_ptr<TextModel>> open(const std::string& path,
-                                                 const EngineOptions& options,
-                                                 const ProgressFn& progress);
+                                                 const EngineOptions& options);
 
-  const ModelConfig& config() const { return files_->config(); }
-  Backend& backend() { return *backend_; }
+  const ModelConfig& config() const { return model_->config(); }
+  const std::string& path() const { return model_->files().path(); }
   Result<const Tokenizer*> tokenizer();
+  Result<const ChatTemplate*> chat_template();
 
   // A prompt as ids: of messages by the model's template, of raw text, both as the tokenizer says.
   Result<std::vector<uint32_t>> chat_ids(const std::vector<Message>& messages, int64_t now);
   Result<std::vector<uint32_t>> raw_ids(std::string_view text);
 
-  // The session, with room for n_row rows (or what --ctx says). One that is too small is replaced.
-  Result<Session*> session(uint64_t n_row);
+  // Reads all weights into memory, once.
+  Status read_ahead(const ProgressFn& progress);
+
+  // From now on sessions have room to spare: a conversation grows, and a session that is replaced
+  // computes all of it again.
+  void expect_growth() { grows_ = true; }
+
+  // The session, with room for the prompt and as much of `n_more` as the model or --ctx allows. One
+  // that is too small is replaced. Refuses a prompt that does not fit, with both counts.
+  Result<Session*> session(uint64_t n_prompt, uint64_t n_more);
 
  private:
   TextModel() = default;
+  Status open_session(uint32_t n_row);
+  bool is_long(uint64_t n_row) const;
 
-  EngineOptions options_;
-  std::string path_;
-  std::optional<ModelFiles> files_;
-  ModelWeights weights_;
+  std::unique_ptr<LocalModel> model_;
+  KvType kv_ = KvType::f16;
+  bool fixed_room_ = false;  // --ctx
+  bool grows_ = false;
+  bool is_read_ = false;
   std::optional<Tokenizer> tokenizer_;
   std::optional<ChatTemplate> template_;
-  std::unique_ptr<ThreadPool> pool_;
   std::unique_ptr<Backend> backend_;
   std::unique_ptr<LocalStage> body_;
   std::unique_ptr<Session> session_;

@@ -1,0 +1,111 @@
+// `splitd perplexity`: how well a model predicts a text. exp of the mean negative log likelihood,
+// natural logarithm, of every token but the first; the text is tokenised without special tokens,
+// as tests/golden/smollm2_reference.py does. Longer texts go through windows of --ctx tokens, each
+// beginning half a window behind the one before, so that a token is scored once and with at least
+// half a window before it.
+#include <algorithm>
+#include <cmath>
+#include <string>
+
+#include "runtime/base/files.h"
+#include "runtime/base/json.h"
+#include "tools/commands.h"
+#include "tools/generate/cancel_watch.h"
+#include "tools/generate/options.h"
+#include "tools/generate/text_model.h"
+#include "tools/model_path.h"
+
+namespace splitd::cli {
+namespace {
+
+constexpr uint64_t kMaxTextBytes = uint64_t{1} << 30;
+
+// −log p(token) under the softmax of the logits.
+double negative_log_likelihood(std::span<const float> logits, uint32_t token) {
+  const double largest = *std::max_element(logits.begin(), logits.end());
+  double sum = 0;
+  for (const float logit : logits) sum += std::exp(double{logit} - largest);
+  return std::log(sum) - (double{logits[token]} - largest);
+}
+
+Result<std::vector<uint32_t>> read_text(Context& context, TextModel& model) {
+  const std::string& path = context.argument("FILE");
+  SPLITD_ASSIGN(const std::string text,
+                path == "-" ? context.read_stdin(kMaxTextBytes) : read_file(path, kMaxTextBytes));
+  SPLITD_ASSIGN(const Tokenizer* tokenizer, model.tokenizer());
+  SPLITD_ASSIGN(std::vector<uint32_t> ids, tokenizer->encode(text, {.add_special = false}));
+  if (ids.size() < 2) {
+    return usage_error((path == "-" ? "stdin" : path) + ": a text of " +
+                       std::to_string(ids.size()) +
+                       " tokens; at least 2 are needed, as the first is not predicted");
+  }
+  return ids;
+}
+
+// The sum over all tokens but the first.
+Result<double> score_text(Context& context, TextModel& model, std::span<const uint32_t> text,
+                          size_t window) {
+  SPLITD_ASSIGN(Session * session, model.session(window, 0));
+  const ProgressFn progress = context.progress();
+  double total = 0;
+  size_t n_scored = 1;  // tokens of the text that are done
+  for (size_t begin = 0; n_scored < text.size(); begin += window / 2) {
+    const std::span<const uint32_t> part =
+        text.subspan(begin, std::min(window, text.size() - begin));
+    const CancelWatch watch(context, *session);
+    SPLITD_TRY(session->score(part, [&](size_t row, std::span<float> logits) -> Status {
+      if (begin + row + 1 != n_scored || row + 1 == part.size()) return {};
+      const double loss = negative_log_likelihood(logits, part[row + 1]);
+      if (!std::isfinite(loss)) {
+        return model_error("the logits of token " + std::to_string(begin + row) +
+                           " of the text are not finite");
+      }
+      total += loss;
+      n_scored += 1;
+      return progress({"text", n_scored, text.size()}) ? Status() : interrupted_error();
+    }));
+  }
+  return total;
+}
+
+Status run_perplexity(Context& context) {
+  SPLITD_ASSIGN(const EngineOptions engine, read_engine_options(context));
+  if (engine.n_ctx == 1) return usage_error("--ctx: 1; a window of at least 2 is accepted");
+  SPLITD_ASSIGN(const std::string path, resolve_model(context.argument("MODEL")));
+  SPLITD_ASSIGN(const std::unique_ptr<TextModel> model, TextModel::open(path, engine));
+  SPLITD_ASSIGN(const std::vector<uint32_t> text, read_text(context, *model));
+  SPLITD_TRY(model->read_ahead(context.progress()));
+  const uint64_t most = engine.n_ctx != 0 ? engine.n_ctx : model->config().n_ctx;
+  SPLITD_ASSIGN(const double total,
+                score_text(context, *model, text, std::min<uint64_t>(most, text.size())));
+  context.end_progress();
+  const double perplexity = std::exp(total / static_cast<double>(text.size() - 1));
+  if (context.flag("json")) {
+    JsonWriter json;
+    json.begin_object().field("perplexity", perplexity).field("tokens", uint64_t{text.size()});
+    context.out().write(json.end_object().take() + "\n");
+  } else {
+    char line[64];
+    std::snprintf(line, sizeof line, "perplexity %.4f over %zu tokens\n", perplexity, text.size());
+    context.out().write(line);
+  }
+  return {};
+}
+
+}  // namespace
+
+Command perplexity_command() {
+  return {.name = "perplexity",
+          .summary = "measure how well a model predicts a text",
+          .positionals = {{.name = "MODEL",
+                           .help = "a model directory, or org/name that was pulled",
+                           .completes = Completes::model},
+                          {.name = "FILE",
+                           .help = "a text, or - for stdin",
+                           .completes = Completes::file}},
+          .flags = {{.flags = {{.name = "json", .help = "as JSON"}}}, engine_flags()},
+          .examples = {{"splitd perplexity ./SmolLM2 book.txt --ctx 2048"}},
+          .run = run_perplexity};
+}
+
+}  // namespace splitd::cli

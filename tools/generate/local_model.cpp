@@ -1,0 +1,81 @@
+#include "tools/generate/local_model.h"
+
+#include <algorithm>
+#include <cstdlib>
+
+#include "kernels/select.h"
+#include "runtime/base/memory.h"
+#include "runtime/engine/cpu_backend.h"
+
+namespace splitd::cli {
+
+Result<std::unique_ptr<LocalModel>> LocalModel::open(const std::string& path,
+                                                     const EngineOptions& options) {
+  const char* isa = std::getenv("SPLITD_ISA");
+  SPLITD_ASSIGN(const kernels::KernelTable* table,
+                kernels::select_table(isa == nullptr ? "" : isa));
+  SPLITD_ASSIGN(ModelFiles files, ModelFiles::open(path));
+  return std::unique_ptr<LocalModel>(new LocalModel(std::move(files), options, *table));
+}
+
+Result<std::unique_ptr<Backend>> LocalModel::backend(const ModelPart& part) {
+  SPLITD_ASSIGN(ModelWeights weights, files_.weights(part.layers, part.embedding, part.head));
+  weights_.push_back(std::move(weights));
+  return make_cpu_backend(config(), weights_.back(), {&table_, &pool_, options_.exact});
+}
+
+// Of an embedding that is not the head too, only the rows of the text's tokens are ever read.
+std::vector<FileRange> LocalModel::byte_ranges(const ModelPart& part) const {
+  std::vector<FileRange> out;
+  for (uint32_t layer = part.layers.begin; layer < part.layers.end; ++layer) {
+    const std::vector<FileRange> some = files_.layer_ranges(layer);
+    out.insert(out.end(), some.begin(), some.end());
+  }
+  if (!part.head) return out;
+  const Shape table = {config().n_vocab, config().d_model};
+  std::optional<StoredRows> head;
+  if (config().tied) head = files_.find({Slot::embedding, 0, 0, table});
+  if (!head) head = files_.find({Slot::head, 0, 0, table});
+  if (!head) return out;
+  const TensorInfo& tensor = *head->tensor;
+  out.push_back({tensor.file, tensor.begin, tensor.begin + tensor.bytes});
+  return out;
+}
+
+Status LocalModel::read_ahead(const ModelPart& part, const ProgressFn& progress) const {
+  // A bar that moves, and few enough calls.
+  constexpr uint64_t kPiece = uint64_t{16} << 20;
+  std::vector<FileRange> pieces;
+  uint64_t total = 0;
+  for (const FileRange& range : byte_ranges(part)) {
+    for (uint64_t at = range.begin; at < range.end; at += kPiece) {
+      pieces.push_back({range.file, at, std::min(at + kPiece, range.end)});
+    }
+    total += range.end - range.begin;
+  }
+  if (total > available_memory_bytes()) return {};  // reading ahead would push out what it read
+  const auto advise = [&](const FileRange& piece, MappedFile::Advice advice) {
+    files_.files().files()[piece.file].advise(piece.begin, piece.end - piece.begin, advice);
+  };
+  uint64_t done = 0;
+  for (size_t i = 0; i < pieces.size(); ++i) {
+    // The disk is kept busy with the next piece while this one is waited for.
+    if (i + 1 < pieces.size()) advise(pieces[i + 1], MappedFile::Advice::will_need);
+    advise(pieces[i], MappedFile::Advice::read_now);
+    done += pieces[i].end - pieces[i].begin;
+    if (progress && !progress({"weights", done, total})) {
+      return Error{ErrorKind::interrupted, "interrupted"};
+    }
+  }
+  return {};
+}
+
+Result<uint32_t> LocalModel::context(uint64_t n_row) const {
+  const uint64_t most = config().n_ctx;
+  const uint64_t rows = options_.n_ctx != 0 ? options_.n_ctx : std::min(n_row, most);
+  if (rows <= most) return static_cast<uint32_t>(rows);
+  return usage_error("--ctx: " + std::to_string(rows) + "; the model was made for " +
+                     std::to_string(most));
+}
+
+}  // namespace splitd::cli
