@@ -64,7 +64,7 @@ TEST(RunCommand, RefusesWithTheReason) {
     return std::to_string(result.exit_code) + " " + result.err;
   };
   EXPECT_EQ(refused({"--ids", "1,256"}),
-            "2 splitd: token 1 of the prompt is 256; the vocabulary has 256\n");
+            "2 splitd: --ids: 256 is no token; the vocabulary has 256, from 0 on\n");
   EXPECT_EQ(refused({"--ids", "1,2,3", "--ctx", "2"}),
             "2 splitd: the prompt has 3 tokens; the context has room for 2\n");
   EXPECT_EQ(refused({"--ids", "1", "--ctx", "513"}),

@@ -84,7 +84,7 @@ Status run_pull(Context& context) {
 Command pull_command() {
   return {
       .name = "pull",
-      .summary = "fetch a model, or the layers that this machine will run, from the hub",
+      .summary = "fetch a model, or the layers for this machine, from the hub",
       .positionals = {{.name = "MODEL", .help = "org/name or org/name@revision"}},
       .flags = {{.title = "Which part",
                  .flags = {{.name = "layers",
