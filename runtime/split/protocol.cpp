@@ -19,6 +19,10 @@ std::string_view refusal_name(Refusal refusal) {
   return kRefusals[static_cast<size_t>(refusal)];
 }
 
+std::string_view kv_name(KvType type) {
+  return kKvNames[static_cast<size_t>(type)];
+}
+
 // ---- Writing
 
 static JsonWriter& begin(JsonWriter& json, MessageType type) {
@@ -36,7 +40,7 @@ void write_hello(JsonWriter& json, const HelloMessage& message) {
   json.field("fingerprint", std::string_view(message.fingerprint));
   if (message.layers) write_layers(json, *message.layers);
   json.field("d_model", message.d_model).field("wire", wire_name(message.wire));
-  if (message.kv) json.field("kv", kKvNames[static_cast<size_t>(*message.kv)]);
+  if (message.kv) json.field("kv", kv_name(*message.kv));
   if (message.exact) json.field("compute", *message.exact ? "f32" : "auto");
   json.field("n_ctx", message.n_ctx).field("max_pending", message.max_pending);
   if (!message.resume.empty()) json.field("resume", std::string_view(message.resume));
@@ -47,7 +51,9 @@ void write_welcome(JsonWriter& json, const WelcomeMessage& message) {
   begin(json, MessageType::welcome).field("version", message.version);
   json.field("fingerprint", std::string_view(message.fingerprint));
   write_layers(json, message.layers);
-  json.field("arith", std::string_view(message.arith)).field("window", message.window);
+  json.field("arith", std::string_view(message.arith)).field("d_model", message.d_model);
+  json.field("n_ctx", message.n_ctx).field("max_pending", message.max_pending);
+  json.field("window", message.window);
   json.field("max_rows", message.max_rows).field("idle_s", message.idle_s);
   if (!message.resume.empty()) {
     json.field("resume", std::string_view(message.resume)).field("resumed", message.resumed);
@@ -104,6 +110,11 @@ void write_close(JsonWriter& json) {
 
 // ---- Reading
 
+// A value as messages show it. Strings are left out: an error travels back to whoever sent them.
+static std::string shown(Json value) {
+  return value.is_string() ? std::string(json_kind_name(value.kind())) : value.describe();
+}
+
 // Fields of one message. The first that is wrong is kept; the values read after it mean nothing.
 class MessageReader::Fields {
  public:
@@ -130,7 +141,7 @@ class MessageReader::Fields {
   T integer_of(Json value, std::string_view name, T least, T most) {
     const std::optional<int64_t> number = value.to_i64();
     if (!number || *number < static_cast<int64_t>(least) || *number > static_cast<int64_t>(most)) {
-      refuse(name, "is " + value.describe(), range_text(least, most));
+      refuse(name, "is " + shown(value), range_text(least, most));
       return T{};
     }
     return static_cast<T>(*number);
@@ -139,14 +150,14 @@ class MessageReader::Fields {
     const std::optional<Json> field = find(name);
     if (!field) return false;
     const std::optional<bool> value = field->to_bool();
-    if (!value) refuse(name, "is " + field->describe(), "true or false");
+    if (!value) refuse(name, "is " + shown(*field), "true or false");
     return value.value_or(false);
   }
   std::string text(std::string_view name, size_t most_bytes) {
     const std::optional<Json> field = find(name);
     if (!field) return {};
     if (!field->is_string() || field->text().size() > most_bytes) {
-      refuse(name, "is " + field->describe(),
+      refuse(name, "is " + shown(*field),
              "a string of at most " + std::to_string(most_bytes) + " bytes");
       return {};
     }
@@ -157,7 +168,7 @@ class MessageReader::Fields {
     const bool good =
         value.size() == n_digit && value.find_first_not_of("0123456789abcdef") == std::string::npos;
     if (!value.empty() && !good) {
-      refuse(name, "is " + find(name)->describe(), std::to_string(n_digit) + " hex digits");
+      refuse(name, "is " + shown(*find(name)), std::to_string(n_digit) + " hex digits");
     }
     return value;
   }
@@ -172,14 +183,14 @@ class MessageReader::Fields {
     for (const std::string_view one : choices) {
       accepted += (accepted.empty() ? "" : ", ") + std::string(one);
     }
-    refuse(name, field ? "is " + field->describe() : "is missing", accepted);
+    refuse(name, field ? "is " + shown(*field) : "is missing", accepted);
     return 0;
   }
   LayerRange layers() {
     const std::optional<Json> field = find("layers");
     std::array<uint32_t, 2> ends{};
     if (!field || !field->is_array() || field->size() != 2) {
-      refuse("layers", field ? "is " + field->describe() : "is missing", "[first, end]");
+      refuse("layers", field ? "is " + shown(*field) : "is missing", "[first, end]");
       return {};
     }
     size_t i = 0;
@@ -194,7 +205,7 @@ class MessageReader::Fields {
     const std::optional<Json> field = find(name);
     if (!field) return;
     if (!field->is_array() || field->size() > most_items) {
-      refuse(name, "is " + field->describe(),
+      refuse(name, "is " + shown(*field),
              "an array of at most " + std::to_string(most_items) + " integers");
       return;
     }
@@ -234,7 +245,7 @@ Status MessageReader::read(Json header) {
     type_ = static_cast<MessageType>(i);
     return {};
   }
-  return peer_error("unknown message type " + type->describe());
+  return peer_error("this type of message is unknown");
 }
 
 Result<HelloMessage> MessageReader::hello() const {
@@ -270,6 +281,9 @@ Result<WelcomeMessage> MessageReader::welcome() const {
   out.fingerprint = fields.hex("fingerprint", 64);
   out.layers = fields.layers();
   out.arith = fields.text("arith", 200);
+  out.d_model = fields.integer("d_model", 0u, kMaxModelDim, 0u);
+  out.n_ctx = fields.integer("n_ctx", 0u, kMostU32, 0u);
+  out.max_pending = fields.integer("max_pending", 0u, kMostU32, 0u);
   out.window = fields.integer("window", 1u, kMostU32);
   out.max_rows = fields.integer("max_rows", 1u, kMostU32);
   out.idle_s = fields.integer("idle_s", 0u, kMostU32, 0u);

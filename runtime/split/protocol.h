@@ -42,6 +42,7 @@ enum class Refusal : uint8_t {
 };
 
 [[nodiscard]] std::string_view refusal_name(Refusal refusal);
+[[nodiscard]] std::string_view kv_name(KvType type);
 
 struct HelloMessage {
   uint32_t version = kProtocolVersion;
@@ -61,6 +62,9 @@ struct WelcomeMessage {
   std::string fingerprint;
   LayerRange layers;
   std::string arith;
+  uint32_t d_model = 0;
+  uint32_t n_ctx = 0;  // the session's; the most that one may have where none was opened
+  uint32_t max_pending = 0;
   uint32_t window = kReplyWindow;
   uint32_t max_rows = 0;  // of one step
   uint32_t idle_s = 0;    // a session is forgotten after so long without a message
