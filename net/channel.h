@@ -14,6 +14,7 @@
 
 #include "net/frame.h"
 #include "net/wait.h"
+#include "net/websocket.h"
 
 namespace splitd::net {
 
@@ -45,18 +46,6 @@ struct HttpRequest {
   bool secure = false;      // came through TLS
 };
 
-// Close codes of RFC 6455; on other transports closing is simply the end of the stream.
-enum class CloseCode : uint16_t {
-  normal = 1000,
-  going_away = 1001,
-  protocol_error = 1002,
-  unsupported_data = 1003,
-  bad_text = 1007,
-  policy = 1008,
-  too_big = 1009,
-  internal_error = 1011,
-};
-
 class Channel {
  public:
   explicit Channel(ChannelOptions options);
@@ -75,7 +64,8 @@ class Channel {
   [[nodiscard]] Result<ChannelEvent> next();
   // Valid from a `message` until the next call that takes bytes in or asks for an event.
   const Frame& frame() const;
-  const HttpRequest& request() const;  // likewise, from an `http_request`
+  std::string_view header_text() const;  // the frame's header as it came
+  const HttpRequest& request() const;    // likewise, from an `http_request`
 
   // --- Messages out, from `opened` on (or after `message`).
   // `header` is a JSON object without "bytes". Returns where the payload is to be written at once;
@@ -86,7 +76,8 @@ class Channel {
   void ping();  // answered by the peer's channel; see last_round_trip()
   // Then the connection ends: closes in order.
   void answer_http(int status, std::string_view content_type, std::string_view body);
-  // Goodbye; nothing can be sent afterwards. `closed` comes when the peer says goodbye too.
+  // Goodbye; nothing can be sent afterwards. Only WebSocket carries the code. `closed` comes when
+  // the peer says goodbye too.
   void close(CloseCode code = CloseCode::normal);
 
   // --- Bytes out
@@ -108,6 +99,8 @@ class Channel {
   const std::string& identity() const;
   std::string_view transport_name() const;  // "tcp", "tls", "ws", "wss"
   void set_frame_limits(FrameLimits limits);
+  bool has_unread() const;      // bytes are held that next() has not seen
+  bool inside_message() const;  // a part of one has arrived, the rest has not
   // Of the last ping that was answered; nothing before.
   std::optional<Clock::duration> last_round_trip() const;
   bool awaits_pong() const;

@@ -14,6 +14,7 @@
 
 #include "net/channel.h"
 #include "net/loop.h"
+#include "net/tcp.h"
 
 namespace splitd::net {
 
@@ -76,13 +77,8 @@ class Client {
   std::optional<Clock::duration> min_round_trip() const;
   // Asks for another measurement now.
   void ping();
-  // The kernel's own smallest and smoothed measurement (TCP_INFO), in µs; nothing where it has
-  // none.
-  struct KernelRtt {
-    uint32_t min_us = 0;
-    uint32_t smoothed_us = 0;
-  };
-  std::optional<KernelRtt> kernel_round_trip() const;
+  // The kernel's own measurement (TCP_INFO); nothing where it has none.
+  std::optional<TcpStream::KernelRtt> kernel_round_trip() const;
 
  private:
   struct State;

@@ -68,9 +68,9 @@ Status FrameReader::parse_header(std::span<const std::byte> bytes) {
   // A copy, because the buffer moves while the payload comes in.
   header_text_.assign(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   const JsonLimits json{limits_.max_header_bytes, limits::kMaxFrameDepth, limits::kMaxFrameNodes};
-  Status status = header_.read_view(header_text_, json);
-  if (!status.ok()) {
-    return fail(FrameFault::header_json, "frame header is " + status.error().message);
+  if (!header_.read_view(header_text_, json).ok()) {
+    // The parser's own words would repeat a key of the peer's.
+    return fail(FrameFault::header_json, "frame header that is not strict JSON");
   }
   if (!header_.root().is_object()) {
     return fail(FrameFault::header_json, "frame header is " +
@@ -98,24 +98,44 @@ void FrameReader::trim() {
   buffer_.trim(limits::kIdleBufferBytes);
 }
 
-std::span<std::byte> append_frame(ByteBuffer& out, std::string_view header, size_t payload_bytes) {
-  // {"a":1} → {"bytes":N,"a":1}; {} → {"bytes":N}
-  std::array<char, 40> field{};
-  constexpr std::string_view kName = "{\"bytes\":";
-  std::copy(kName.begin(), kName.end(), field.begin());
-  char* end =
-      std::to_chars(field.data() + kName.size(), field.data() + field.size(), payload_bytes).ptr;
-  const std::string_view members = header.substr(1);
-  if (members != "}") *end++ = ',';
-  const auto field_bytes = static_cast<size_t>(end - field.data());
-  const size_t header_bytes = field_bytes + members.size();
+namespace {
 
+// {"a":1} → {"bytes":N,"a":1}; {} → {"bytes":N}. What stands before the members.
+class HeaderStart {
+ public:
+  HeaderStart(std::string_view header, size_t payload_bytes) {
+    constexpr std::string_view kName = "{\"bytes\":";
+    std::copy(kName.begin(), kName.end(), text_.begin());
+    char* end = text_.data() + text_.size();
+    end = std::to_chars(text_.data() + kName.size(), end, payload_bytes).ptr;
+    if (header != "{}") *end++ = ',';
+    size_ = static_cast<size_t>(end - text_.data());
+  }
+  std::string_view text() const { return {text_.data(), size_}; }
+
+ private:
+  std::array<char, 32> text_{};  // 9 + at most 20 digits + 1
+  size_t size_ = 0;
+};
+
+}  // namespace
+
+size_t frame_bytes(std::string_view header, size_t payload_bytes) {
+  return kPrefixBytes + HeaderStart(header, payload_bytes).text().size() + header.size() - 1 +
+         payload_bytes;
+}
+
+std::span<std::byte> append_frame(ByteBuffer& out, std::string_view header, size_t payload_bytes) {
+  const HeaderStart start(header, payload_bytes);
+  const std::string_view members = header.substr(1);
+  const size_t header_bytes = start.text().size() + members.size();
   const std::span<std::byte> room = out.prepare(kPrefixBytes + header_bytes + payload_bytes);
   for (size_t i = 0; i < kPrefixBytes; ++i) {
     room[i] = static_cast<std::byte>(header_bytes >> (24 - 8 * i) & 0xff);
   }
-  std::memcpy(room.data() + kPrefixBytes, field.data(), field_bytes);
-  std::memcpy(room.data() + kPrefixBytes + field_bytes, members.data(), members.size());
+  std::byte* at = room.data() + kPrefixBytes;
+  std::memcpy(at, start.text().data(), start.text().size());
+  std::memcpy(at + start.text().size(), members.data(), members.size());
   out.commit(kPrefixBytes + header_bytes + payload_bytes);
   return room.subspan(kPrefixBytes + header_bytes, payload_bytes);
 }

@@ -54,6 +54,9 @@ class FrameReader {
   // is final: fault() says which.
   Result<std::optional<Frame>> next();
   FrameFault fault() const { return fault_; }
+  std::string_view header_text() const { return header_text_; }  // of the frame handed out last
+  // Of the frame under way; what a broken frame begins with.
+  uint32_t announced_header_bytes() const { return header_bytes_; }
 
   // Bytes of a frame that is not whole yet (or not asked for yet).
   size_t held_bytes() const { return buffer_.size() - done_bytes_; }
@@ -74,6 +77,9 @@ class FrameReader {
   std::string header_text_;
   JsonDoc header_;  // of header_text_
 };
+
+// What append_frame() adds.
+[[nodiscard]] size_t frame_bytes(std::string_view header, size_t payload_bytes);
 
 // Appends a frame whose payload of `payload_bytes` is still to be written, and returns where, so
 // that an encoder writes straight into what is sent. `header` is a JSON object without "bytes",

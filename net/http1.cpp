@@ -6,13 +6,6 @@
 #include "net/text.h"
 
 namespace splitd::net {
-namespace {
-
-// Leaves room to add offsets without overflow.
-constexpr uint64_t kMaxBodyBytes = uint64_t{1} << 62;
-
-}  // namespace
-
 std::optional<uint64_t> parse_decimal(std::string_view text) {
   uint64_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);

@@ -17,6 +17,9 @@
 
 namespace splitd::net {
 
+// Leaves room to add offsets without overflow.
+inline constexpr uint64_t kMaxBodyBytes = uint64_t{1} << 62;
+
 enum class BodyKind : uint8_t { none, length, chunked, until_close };
 
 class BodyDecoder {

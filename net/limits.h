@@ -25,6 +25,9 @@ inline constexpr milliseconds kTlsHandshake{20'000};
 inline constexpr int kKeepAliveIdleSeconds = 30;
 inline constexpr int kKeepAliveIntervalSeconds = 10;
 inline constexpr int kKeepAliveProbes = 3;
+// Unsent bytes that the kernel takes over per connection before it says "full": more would stand
+// in the way of a cancellation, less would not keep 1 Gbit/s busy between two wake-ups.
+inline constexpr int kNotSentBytes = 256 << 10;
 // RFC 1035: what a name can be at most.
 inline constexpr size_t kMaxHostBytes = 253;
 // CA bundles are about 250 KB; a file given by mistake (a model) is not read to its end.
@@ -81,6 +84,8 @@ inline constexpr uint32_t kMaxFrameDepth = 8;
 inline constexpr size_t kMaxFrameNodes = 16384;
 // One read, where the frames may be that long: 16 TLS records or a handful of steps at once.
 inline constexpr size_t kFrameReadBytes = size_t{64} << 10;
+// And where they are short: strangers and probes.
+inline constexpr size_t kLeastReadBytes = 2048;
 // What an idle connection keeps of its buffers.
 inline constexpr size_t kIdleBufferBytes = size_t{16} << 10;
 
@@ -102,6 +107,9 @@ inline constexpr size_t kMaxControlFrameBytes = 125;  // RFC 6455
 inline constexpr int kMaxEmptyFragments = 16;
 // A request's head on the splitd port: an upgrade by a browser's standards is below 2 KB.
 inline constexpr size_t kMaxRequestHeadBytes = 8192;
+
+// Answers to pings that a peer which reads nothing can make us hold: about 50 KB.
+inline constexpr int kMaxUnreadPongs = 1000;
 
 // --- A server's connections
 
@@ -126,6 +134,10 @@ inline constexpr int kAcceptsPerRound = 32;
 inline constexpr milliseconds kPingAfterSilence{5'000};
 // A peer silent for this long after a ping is dead (DESIGN §6).
 inline constexpr milliseconds kPong{10'000};
+// A frame that was begun must bring this many bytes in each window (a 2G phone brings 100 times
+// that), so that neither silence nor a drip holds its memory.
+inline constexpr milliseconds kFrameWindow{30'000};
+inline constexpr uint64_t kFrameWindowBytes = 4096;
 // A connection with more unsent is not scheduled, and this much time of it closes it (DESIGN §6).
 inline constexpr uint64_t kUnsentBytes = uint64_t{8} << 20;
 inline constexpr milliseconds kUnsent{30'000};

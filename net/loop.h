@@ -95,6 +95,8 @@ class LoopThread {
   static Result<std::unique_ptr<LoopThread>> start();
   ~LoopThread();
   Loop& loop() { return *loop_; }
+  // Runs `task` on the loop's thread and returns when it is done. Not from that thread.
+  void run_and_wait(const std::function<void()>& task);
 
  private:
   LoopThread() = default;

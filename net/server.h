@@ -61,9 +61,10 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   ~Connection();
 
+  struct State;  // server_state.h
+
  private:
   friend class Server;
-  struct State;
   explicit Connection(std::unique_ptr<State> state);
   struct Sending {  // locks; sends on destruction
     Sending(Connection& connection, std::string_view header, size_t payload_bytes);
@@ -128,10 +129,10 @@ class Server {
   void stop_accepting();
   ServerCounters counters() const;
 
+  struct State;  // server_state.h
+
  private:
-  struct State;
   explicit Server(std::unique_ptr<State> state);
-  friend class Connection;
   std::unique_ptr<State> state_;
 };
 

@@ -14,6 +14,7 @@
 
 #include "net/addresses.h"
 #include "net/limits.h"
+#include "net/text.h"
 
 namespace splitd::net {
 namespace {
@@ -56,7 +57,44 @@ Result<std::unique_ptr<TcpStream>> TcpStream::adopt(FileDescriptor socket, std::
   (void)set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, limits::kKeepAliveIdleSeconds);
   (void)set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, limits::kKeepAliveIntervalSeconds);
   (void)set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, limits::kKeepAliveProbes);
+  (void)set_option(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, limits::kNotSentBytes);
   return std::unique_ptr<TcpStream>(new TcpStream(std::move(socket), std::move(peer)));
+}
+
+Status TcpStream::set_congestion(const std::string& name) {
+  if (::setsockopt(fd(), IPPROTO_TCP, TCP_CONGESTION, name.data(),
+                   static_cast<socklen_t>(name.size())) == 0) {
+    return {};
+  }
+  std::string known = "unknown";
+  if (Result<std::string> text =
+          read_file("/proc/sys/net/ipv4/tcp_available_congestion_control", 4096)) {
+    known = text->substr(0, text->find('\n'));
+  }
+  return usage_error("congestion control " + quoted(name) +
+                     " is not to be had here; there are: " + known);
+}
+
+void TcpStream::end_writing() {
+  (void)::shutdown(fd(), SHUT_WR);
+}
+
+void TcpStream::abort() {
+  (void)::shutdown(fd(), SHUT_RDWR);
+}
+
+std::optional<TcpStream::KernelRtt> TcpStream::kernel_round_trip() const {
+  // tcpi_min_rtt stands behind what glibc's own struct tcp_info has.
+  constexpr size_t kMinRttOffset = 148;
+  std::array<std::byte, 256> info{};
+  socklen_t length = sizeof info;
+  if (::getsockopt(fd(), IPPROTO_TCP, TCP_INFO, info.data(), &length) != 0) return std::nullopt;
+  KernelRtt out;
+  std::memcpy(&out.smoothed_us, info.data() + offsetof(tcp_info, tcpi_rtt), sizeof(uint32_t));
+  if (length >= kMinRttOffset + sizeof(uint32_t)) {
+    std::memcpy(&out.min_us, info.data() + kMinRttOffset, sizeof(uint32_t));
+  }
+  return out;
 }
 
 Result<Io> TcpStream::try_read(std::span<std::byte> into) {
@@ -182,10 +220,15 @@ Result<TcpListener> TcpListener::listen(const std::string& host, uint16_t port) 
                                                     : offsetof(sockaddr_in, sin_port);
   std::memcpy(&network_order, reinterpret_cast<const char*>(&bound) + offset, sizeof network_order);
   out.port_ = ntohs(network_order);
+  Address at;
+  at.bytes = bound;
+  at.length = length;
+  at.family = bound.ss_family;
+  out.address_ = address_text(at);
   return out;
 }
 
-Result<std::unique_ptr<TcpStream>> TcpListener::accept(const Wait& wait) {
+Result<TcpListener::Accepted> TcpListener::try_accept() {
   while (true) {
     Address address;
     address.length = sizeof address.bytes;
@@ -193,13 +236,72 @@ Result<std::unique_ptr<TcpStream>> TcpListener::accept(const Wait& wait) {
                                     &address.length, SOCK_CLOEXEC | SOCK_NONBLOCK));
     if (socket.valid()) {
       address.family = address.bytes.ss_family;
-      return TcpStream::adopt(std::move(socket), address_text(address));
+      Accepted out;
+      SPLITD_ASSIGN(out.stream, TcpStream::adopt(std::move(socket), address_text(address)));
+      return out;
     }
-    // The connection may be gone again before it was taken.
-    if (errno == EINTR || errno == ECONNABORTED) continue;
-    if (!would_block(errno)) return system_error("accepting a connection");
+    // The connection may be gone again before it was taken; Linux passes its errors on here.
+    switch (errno) {
+      case EINTR:
+      case ECONNABORTED:
+      case EPROTO:
+      case ENETDOWN:
+      case ENETUNREACH:
+      case EHOSTDOWN:
+      case EHOSTUNREACH:
+      case ENONET:
+      case ENOPROTOOPT:
+      case EPERM:  // a firewall's refusal
+        continue;
+      case EMFILE:
+      case ENFILE:
+      case ENOBUFS:
+      case ENOMEM:
+        return Accepted{nullptr, true};
+      default:
+        break;
+    }
+    if (would_block(errno)) return Accepted{};
+    return system_error("accepting a connection");
+  }
+}
+
+Result<std::unique_ptr<TcpStream>> TcpListener::accept(const Wait& wait) {
+  while (true) {
+    SPLITD_ASSIGN(Accepted accepted, try_accept());
+    if (accepted.stream) return std::move(accepted.stream);
+    if (accepted.exhausted) return system_error("accepting a connection");
     SPLITD_TRY(wait_for(fd(), POLLIN, wait, "accepting a connection"));
   }
+}
+
+std::string_view host_of(std::string_view host_and_port) {
+  std::string_view host = host_and_port.substr(0, host_and_port.rfind(':'));
+  if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
+  return host;
+}
+
+namespace {
+
+// IPv4 inside IPv6 (::ffff:192.0.2.1) as the IPv4 that it is.
+std::string plain_ip_bytes(std::string_view host) {
+  const std::string bytes = ip_bytes(std::string(host.substr(0, host.find('%'))));
+  static constexpr char kMapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, '\xff', '\xff'};
+  const bool mapped = bytes.size() == 16 && std::memcmp(bytes.data(), kMapped, 12) == 0;
+  return mapped ? bytes.substr(12) : bytes;
+}
+
+}  // namespace
+
+bool is_loopback_address(std::string_view host) {
+  const std::string bytes = plain_ip_bytes(host);
+  if (bytes.size() == 4) return bytes[0] == 127;
+  return bytes.size() == 16 && bytes == std::string(15, '\0') + '\x01';
+}
+
+std::string address_group(std::string_view host) {
+  const std::string bytes = plain_ip_bytes(host);
+  return bytes.size() == 16 ? bytes.substr(0, 8) : bytes;
 }
 
 }  // namespace splitd::net

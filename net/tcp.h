@@ -5,7 +5,9 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 
 #include "net/transport.h"
 
@@ -20,6 +22,21 @@ class TcpStream final : public Transport {
   Result<Io> try_write(std::span<const std::byte> bytes) override;
   int fd() const override { return socket_.get(); }
   const std::string& peer() const override { return peer_; }
+
+  // "bbr", "cubic": an error names what this system has.
+  Status set_congestion(const std::string& name);
+  // No more is written: the peer sees our end.
+  void end_writing();
+  // Both directions: whoever waits on the socket wakes.
+  void abort();
+  // The descriptor is given back; the stream is of no more use.
+  void close() { socket_ = FileDescriptor(); }
+  // The kernel's measurement of the round trip; nothing where it has none.
+  struct KernelRtt {
+    uint32_t min_us = 0;
+    uint32_t smoothed_us = 0;
+  };
+  std::optional<KernelRtt> kernel_round_trip() const;
 
  private:
   TcpStream(FileDescriptor socket, std::string peer)
@@ -37,17 +54,34 @@ class TcpListener {
   static Result<TcpListener> listen(const std::string& host, uint16_t port);
 
   uint16_t port() const { return port_; }
+  const std::string& address() const { return address_; }  // "127.0.0.1:7777", as bound
   int fd() const { return socket_.get(); }
   Result<std::unique_ptr<TcpStream>> accept(const Wait& wait);
+
+  // What one attempt without waiting came to.
+  struct Accepted {
+    std::unique_ptr<TcpStream> stream;  // null: nobody waits, or
+    bool exhausted = false;             // no descriptor or memory is left for whoever does
+  };
+  Result<Accepted> try_accept();
+  void close() { socket_ = FileDescriptor(); }
 
  private:
   explicit TcpListener(FileDescriptor socket) : socket_(std::move(socket)) {}
   FileDescriptor socket_;
   uint16_t port_ = 0;
+  std::string address_;
 };
 
 // "host:port", with brackets where the host is an IPv6 address.
 [[nodiscard]] std::string host_port(const std::string& host, uint16_t port);
+
+// "192.0.2.1:443" or "[::1]:443" without its port and brackets.
+[[nodiscard]] std::string_view host_of(std::string_view host_and_port);
+// Whether that address can only be this machine: 127/8, ::1, also IPv4 inside IPv6.
+[[nodiscard]] bool is_loopback_address(std::string_view host);
+// What one peer can hold: an IPv4 address, the first 64 bits of an IPv6 one.
+[[nodiscard]] std::string address_group(std::string_view host);
 
 // The bytes of an address written in numbers (4 or 16 of them), or empty.
 [[nodiscard]] std::string ip_bytes(const std::string& host);

@@ -5,7 +5,12 @@ namespace splitd::net {
 
 Status wait_until(const Transport& transport, Want want, const Wait& wait, std::string_view doing) {
   const short events = want == Want::writable ? POLLOUT : POLLIN;
-  return wait_for(transport.fd(), events, wait, std::string(doing) + " " + transport.peer());
+  pollfd descriptor{transport.fd(), events, 0};
+  SPLITD_ASSIGN(const Ready ready, poll_until({&descriptor, 1}, wait));
+  if (ready == Ready::yes) return {};
+  // Put together only here: waiting allocates nothing.
+  const std::string what = std::string(doing) + " " + transport.peer();
+  return ready == Ready::cancelled ? interrupted(what) : timed_out(what);
 }
 
 Result<size_t> read_some(Transport& transport, std::span<std::byte> into, const Wait& wait) {
