@@ -108,7 +108,7 @@ Status LocalStage::next(SessionId id, Deadline deadline, StageReply& reply) {
       session->give(reply);
       return {};
     }
-    if (Clock::now() >= deadline) return failed("no reply before the deadline");
+    if (Clock::now() >= deadline) return no_reply_yet();
     if (may_compute() && session->has_work()) {
       step(lock);
     } else {

@@ -8,6 +8,8 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "runtime/base/result.h"
@@ -38,6 +40,15 @@ struct StageReply {
   std::vector<float> rows;     // (ids.size(), d_model)
 };
 
+// How next() says that the deadline came first.
+inline constexpr std::string_view kNoReplyYet = "no reply before the deadline";
+[[nodiscard]] inline bool is_no_reply_yet(const Error& error) {
+  return error.message == kNoReplyYet;
+}
+[[nodiscard]] inline Error no_reply_yet() {
+  return failed(std::string(kNoReplyYet));
+}
+
 class Stage {
  public:
   virtual ~Stage() = default;
@@ -50,7 +61,7 @@ class Stage {
   // in flight. Its keep or rewind kills rows at once, also those being computed.
   virtual Status submit(SessionId session, const StageRequest& request) = 0;
 
-  // The reply after the last one given. Fails when the deadline passes; the reply can still be
+  // The reply after the last one given. no_reply_yet() when the deadline passes; it can still be
   // asked for then. A local stage computes in here, on the caller's thread.
   virtual Status next(SessionId session, Deadline deadline, StageReply& reply) = 0;
 

@@ -1,0 +1,153 @@
+#include "runtime/split/remote_link.h"
+
+#include <algorithm>
+#include <charconv>
+#include <random>
+#include <utility>
+
+#include "net/text.h"
+
+namespace splitd {
+
+using net::Clock;
+using std::chrono::milliseconds;
+
+static constexpr milliseconds kFirstPause{50};
+static constexpr milliseconds kLongestPause{3'000};
+static constexpr milliseconds kWelcome{15'000};  // opening a session reserves its memory
+
+std::string BodyAddress::text() const {
+  const bool v6 = host.find(':') != std::string::npos;
+  return (v6 ? "[" + host + "]" : host) + ":" + std::to_string(port);
+}
+
+Result<BodyAddress> parse_body_address(std::string_view text) {
+  const auto refuse = [&] {
+    return usage_error(net::quoted(text) + " is no address; HOST:PORT or [IPV6]:PORT is accepted");
+  };
+  const size_t colon = text.rfind(':');
+  if (colon == std::string_view::npos || colon == 0) return refuse();
+  std::string_view host = text.substr(0, colon);
+  const std::string_view digits = text.substr(colon + 1);
+  if (host.front() == '[') {
+    if (host.back() != ']' || host.size() < 4) return refuse();
+    host = host.substr(1, host.size() - 2);
+  } else if (host.find(':') != std::string_view::npos) {
+    return refuse();
+  }
+  BodyAddress out{std::string(host), 0};
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), out.port);
+  if (error != std::errc() || end != digits.data() + digits.size() || out.port == 0) {
+    return refuse();
+  }
+  return out;
+}
+
+Error drifted(const BodyAddress& body, std::string_view arith, std::string_view before) {
+  return peer_error("body " + body.text() + " computes as " + net::quoted(arith) +
+                    ", the one before as " + net::quoted(before) +
+                    ": the text could differ; --allow-drift accepts that");
+}
+
+// What the body says must be what was asked for; it could be anything.
+static Status check_welcome(const WelcomeMessage& welcome, const HelloMessage& hello) {
+  if (welcome.version != kProtocolVersion) {
+    return peer_error("speaks version " + std::to_string(welcome.version) +
+                      " of the protocol, not " + std::to_string(kProtocolVersion));
+  }
+  if (welcome.fingerprint != hello.fingerprint) {
+    return peer_error("serves another model: fingerprint " + net::quoted(welcome.fingerprint) +
+                      ", here " + hello.fingerprint);
+  }
+  if (hello.layers && welcome.layers != *hello.layers) {
+    return peer_error("answers for layers " + std::to_string(welcome.layers.begin) + ":" +
+                      std::to_string(welcome.layers.end) + ", not " +
+                      std::to_string(hello.layers->begin) + ":" +
+                      std::to_string(hello.layers->end));
+  }
+  if (hello.n_ctx != 0 && welcome.resume.empty()) return peer_error("opened no session");
+  return {};
+}
+
+Result<BodyLink> BodyFinder::welcomed(std::shared_ptr<net::Client> client,
+                                      const HelloMessage& hello, const net::Frame& frame) {
+  SPLITD_TRY(reader_.read(frame.header));
+  if (reader_.type() == MessageType::error) {
+    SPLITD_ASSIGN(const ErrorMessage refusal, reader_.error());
+    final_ = !refusal.retry;
+    return peer_error("refuses: " + net::quoted(refusal.message, 400));
+  }
+  final_ = true;  // a body that speaks nonsense will do so again
+  if (reader_.type() != MessageType::welcome) {
+    return peer_error("answers hello with \"" + std::string(reader_.type_name()) + "\"");
+  }
+  SPLITD_ASSIGN(WelcomeMessage welcome, reader_.welcome());
+  SPLITD_TRY(check_welcome(welcome, hello));
+  client->release();
+  final_ = false;
+  return BodyLink{std::move(client), std::move(welcome)};
+}
+
+Result<BodyLink> BodyFinder::greet(const BodyAddress& address, const HelloMessage& hello,
+                                   const net::Wait& wait) {
+  net::ClientOptions options;
+  options.host = address.host;
+  options.port = address.port;
+  options.tls = options_.tls;
+  options.websocket = options_.websocket;
+  options.congestion = options_.congestion;
+  SPLITD_ASSIGN(std::shared_ptr<net::Client> client,
+                net::Client::connect(io_, options, wait.at_most(options.connect_timeout)));
+  write_hello(json_, hello);
+  SPLITD_TRY(client->send(json_.text()));
+  SPLITD_ASSIGN(const net::Frame frame, client->receive(wait.at_most(kWelcome)));
+  Result<BodyLink> link = welcomed(client, hello, frame);
+  if (!link) return link.take_error().within("body " + address.text());
+  return link;
+}
+
+Result<BodyLink> BodyFinder::find(const HelloMessage& hello, const net::Wait& wait) {
+  std::optional<Error> first;
+  bool all_final = true;
+  for (size_t i = 0; i < options_.bodies.size(); ++i) {
+    const size_t at = (current_ + i) % options_.bodies.size();
+    final_ = false;
+    Result<BodyLink> link = greet(options_.bodies[at], hello, wait);
+    if (link) {
+      current_ = at;
+      return link;
+    }
+    if (link.error().kind == ErrorKind::interrupted) return link.take_error();
+    all_final = all_final && final_;
+    if (!first) {
+      first = link.take_error();
+    } else {
+      first->message += "; " + link.error().message;
+    }
+  }
+  final_ = all_final;
+  return std::move(*first);
+}
+
+Result<BodyLink> BodyFinder::find_again(const HelloMessage& hello, const Error& why,
+                                        const net::Cancellation& cancel) {
+  options_.log.info(why.message + "; connecting again");
+  const Clock::time_point end = Clock::now() + options_.retry_for;
+  std::minstd_rand random(std::random_device{}());
+  milliseconds pause = kFirstPause;
+  while (true) {
+    Result<BodyLink> link = find(hello, {end, &cancel});
+    if (link || final_ || link.error().kind == ErrorKind::interrupted) return link;
+    if (Clock::now() + pause >= end) {
+      const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(options_.retry_for);
+      return peer_error("lost the body (" + why.message + ") and could not get it back in " +
+                        std::to_string(seconds.count()) + " s: " + link.error().message);
+    }
+    // From half the pause to all of it, so that many clients do not come back together.
+    const auto jitter = milliseconds(random() % static_cast<uint32_t>(pause.count() / 2 + 1));
+    SPLITD_TRY(net::sleep_for(pause - jitter, {Clock::time_point::max(), &cancel}));
+    pause = std::min(pause * 2, kLongestPause);
+  }
+}
+
+}  // namespace splitd
