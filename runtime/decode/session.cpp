@@ -14,8 +14,8 @@ namespace splitd {
 using Edit = TimelineRequest::Edit;
 using Clock = std::chrono::steady_clock;
 
-static constexpr uint32_t kChunksInFlight = 3;
-static constexpr Deadline kNoDeadline = Deadline::max();
+// How often a wait for the body looks whether it was cancelled.
+static constexpr std::chrono::milliseconds kLook{50};
 
 static Error interrupted() {
   return {ErrorKind::interrupted, "interrupted"};
@@ -69,6 +69,11 @@ Status Session::check_prompt(std::span<const uint32_t> prompt) const {
   return {};
 }
 
+uint32_t Session::chunk_rows() const {
+  const uint32_t most = pipeline_.head->max_rows();
+  return pipeline_.chunk_rows == 0 ? most : std::min(most, pipeline_.chunk_rows);
+}
+
 void Session::cancel() {
   const std::lock_guard lock(submitting_);
   if (!running_ || cancelled_) return;
@@ -90,7 +95,12 @@ Status Session::send(const TimelineRequest& request, std::span<const float> rows
 }
 
 Status Session::receive() {
-  SPLITD_TRY(pipeline_.body->next(body_, kNoDeadline, reply_));
+  while (true) {
+    Status status = pipeline_.body->next(body_, Clock::now() + kLook, reply_);
+    if (status.ok()) break;
+    if (!is_no_reply_yet(status.error())) return status;
+    if (!go_on()) return interrupted();
+  }
   {
     const std::lock_guard lock(submitting_);
     acked_ = reply_.seq;
@@ -99,6 +109,16 @@ Status Session::receive() {
   if (!reply_.error) return {};
   refused_ = true;
   return std::move(*reply_.error);
+}
+
+// The next reply; when the body has forgotten the session, that of another one.
+Status Session::receive_or_recover() {
+  for (int i = 0;; ++i) {
+    Status status = receive();
+    if (status.ok() || !is_lost(status.error()) || i == kMostRecoveries) return status;
+    SPLITD_TRY(recover());
+    if (!in_flight()) return {};
+  }
 }
 
 // Body and ends hold the rows of tokens_ up to here, all complete.
@@ -115,31 +135,92 @@ bool Session::in_flight() {
 // After something failed: what is in flight is let go, and all three agree again on the rows that
 // were done. A body that refused a request counts rows otherwise than we do: it starts over.
 Status Session::settle() {
+  chunks_.clear();
   while (in_flight()) {
-    SPLITD_TRY(pipeline_.body->next(body_, kNoDeadline, reply_));
-    const std::lock_guard lock(submitting_);
-    acked_ = reply_.seq;
-    refused_ = refused_ || reply_.error.has_value();
+    Status status = receive();
+    if (!status.ok() && !refused_) return status;
   }
-  if (refused_) {
-    pipeline_.body->close(body_);
-    SPLITD_ASSIGN(body_, pipeline_.body->open(shape_));
-    const std::lock_guard lock(submitting_);
-    seq_ = acked_ = n_done_ = 0;
-    next_body_id_ = 0;
-    refused_ = false;
-  }
+  if (refused_) SPLITD_TRY(reopen());
   SPLITD_TRY(rewind_all(n_done_));
   broken_ = false;
   return {};
+}
+
+// A new session of the body, which knows no rows yet.
+Status Session::reopen() {
+  SessionId before = 0;
+  {
+    const std::lock_guard lock(submitting_);
+    before = body_;
+    seq_ = acked_ = n_done_ = 0;
+  }
+  pipeline_.body->close(before);
+  SPLITD_ASSIGN(const SessionId opened, pipeline_.body->open(shape_));
+  const std::lock_guard lock(submitting_);
+  body_ = opened;
+  next_body_id_ = 0;
+  refused_ = false;
+  return {};
+}
+
+// The body has forgotten the session: another one gets the rows that came back, and then the chunks
+// that have not. Head rows are computed again, and are the same to the bit.
+Status Session::recover() {
+  for (int i = 0;; ++i) {
+    Status status = try_recover();
+    if (status.ok() || !is_lost(status.error()) || i == kMostRecoveries) return status;
+  }
+}
+
+Status Session::try_recover() {
+  SPLITD_TRY(reopen());
+  keep_due_ = false;
+  SPLITD_ASSIGN(LayerRun head, LayerRun::open(*pipeline_.head, pipeline_.head_layers,
+                                              {shape_.n_ctx, 0, shape_.type}));
+  SPLITD_TRY(replay(head, tail_.timeline().n_committed()));
+  size_t at = tail_.timeline().n_committed();
+  for (const uint32_t n : chunks_) {
+    SPLITD_TRY(replay_chunk(head, std::span(tokens_).subspan(at, n)));
+    at += n;
+  }
+  return {};
+}
+
+// Sends the first n_token again, and waits for them.
+Status Session::replay(LayerRun& head, size_t n_token) {
+  size_t n_sent = 0, n_back = 0;
+  const size_t chunk = chunk_rows();
+  while (n_back < n_token) {
+    while (n_sent < n_token && n_sent < n_back + pipeline_.chunks_in_flight * chunk) {
+      const size_t n = std::min(chunk, n_token - n_sent);
+      SPLITD_TRY(replay_chunk(head, std::span(tokens_).subspan(n_sent, n)));
+      n_sent += n;
+    }
+    SPLITD_TRY(receive());
+    n_back += std::min(chunk, n_token - n_back);
+    mark_done(n_back);
+  }
+  return {};
+}
+
+Status Session::replay_chunk(LayerRun& head, std::span<const uint32_t> tokens) {
+  const auto n = static_cast<uint32_t>(tokens.size());
+  std::vector<float> rows(tokens.size() * d_model());
+  pipeline_.head->embed(tokens, rows.data());
+  TimelineRequest request;
+  // In a session that gets nothing but committed chains ids are positions.
+  const uint32_t first = next_body_id_;
+  request.append =
+      Frame{.first = first, .base = first == 0 ? kNoRow : first - 1, .n_row = n, .commit = true};
+  SPLITD_TRY(head.run(request, rows.data(), [this] { return go_on(); }));
+  for (uint32_t i = 0; i < n; ++i) body_ids_[first + i] = first + i;
+  return send(request, rows);
 }
 
 Status Session::rewind_all(uint32_t n_token) {
   TimelineRequest request;
   request.edit = Edit::rewind;
   request.rewind = n_token;
-  SPLITD_TRY(send(request, {}));
-  SPLITD_TRY(receive());
   const auto never_stop = [] { return true; };
   SPLITD_TRY(head_.run(request, nullptr, never_stop));
   SPLITD_TRY(tail_.run(request, nullptr, never_stop));
@@ -147,6 +228,8 @@ Status Session::rewind_all(uint32_t n_token) {
   body_ids_.resize(n_token);
   keep_due_ = false;
   if (n_token == 0) high_ = 0;
+  SPLITD_TRY(send(request, {}));
+  SPLITD_TRY(receive_or_recover());
   mark_done(n_token);
   return {};
 }
@@ -168,6 +251,8 @@ Status Session::begin(std::span<const uint32_t> prompt, uint32_t& n_reused) {
     running_ = true;
   }
   if (broken_) SPLITD_TRY(settle());
+  while (in_flight()) SPLITD_TRY(receive_or_recover());
+  mark_done(tokens_.size());
   const auto same = std::mismatch(tokens_.begin(), tokens_.end(), prompt.begin(), prompt.end());
   const auto n_same = static_cast<uint32_t>(same.first - tokens_.begin());
   SPLITD_TRY(cut_to(std::min(n_same, static_cast<uint32_t>(prompt.size() - 1))));
@@ -196,6 +281,7 @@ Status Session::send_chunk(std::span<const uint32_t> tokens) {
   request.append->first = first;
   request.append->base = body_ids_.empty() ? kNoRow : body_ids_.back();
   SPLITD_TRY(send(request, rows_));
+  chunks_.push_back(n);
   for (uint32_t i = 0; i < n; ++i) {
     tokens_.push_back(tokens[i]);
     body_ids_.push_back(first + i);
@@ -206,7 +292,8 @@ Status Session::send_chunk(std::span<const uint32_t> tokens) {
 
 // The rows of the oldest chunk in flight come back and go through the tail, in reply_.rows.
 Status Session::finish_chunk(uint32_t n_row) {
-  SPLITD_TRY(receive());
+  SPLITD_TRY(receive_or_recover());
+  chunks_.pop_front();
   if (reply_.ids.size() != n_row || reply_.rows.size() != size_t{n_row} * d_model()) {
     return peer_error("the body answered " + std::to_string(reply_.ids.size()) + " rows of " +
                       std::to_string(n_row));
@@ -224,11 +311,11 @@ Status Session::finish_chunk(uint32_t n_row) {
 // Chunks overlap: while the body computes one, the head does the next and the tail the one before.
 Status Session::prefill(std::span<const uint32_t> tokens, const ProgressFn& progress,
                         const OnHidden& on_hidden) {
-  const size_t chunk = pipeline_.head->max_rows();
+  const size_t chunk = chunk_rows();
   size_t n_sent = 0, n_back = 0;
   const size_t first_row = tokens_.size();
   while (n_back < tokens.size()) {
-    while (n_sent < tokens.size() && n_sent < n_back + kChunksInFlight * chunk) {
+    while (n_sent < tokens.size() && n_sent < n_back + pipeline_.chunks_in_flight * chunk) {
       const size_t n = std::min(chunk, tokens.size() - n_sent);
       SPLITD_TRY(send_chunk(tokens.subspan(n_sent, n)));
       n_sent += n;

@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -28,6 +29,11 @@ struct Pipeline {
   Stage* body = nullptr;
   Backend* tail = nullptr;  // the layers after the body's, the final norm and the head
   LayerRange tail_layers;
+
+  // A prompt is sent in chunks of so many rows (0: as many as the head takes at once), so many of
+  // them ahead of what came back.
+  uint32_t chunk_rows = 0;
+  uint32_t chunks_in_flight = 3;  // at most kReplyWindow - 1: cancel() needs one
 };
 
 struct GenerateOptions {
@@ -77,6 +83,8 @@ class Session {
     RowId tail_id;    // kNoRow until the tail has seen it
     uint32_t logits;  // which row of logits_, where the tail has seen it
   };
+  // A body that forgets a session this often in a row will not keep it.
+  static constexpr int kMostRecoveries = 5;
   using OnHidden = std::function<Status(size_t first_row, std::span<const float> hidden)>;
 
   Session(const Pipeline& pipeline, const KvShape& shape, LayerRun head, LayerRun tail);
@@ -87,10 +95,17 @@ class Session {
   Status begin(std::span<const uint32_t> prompt, uint32_t& n_reused);
   Status end(Status status);
   Status settle();
+  Status reopen();
+  Status recover();
+  Status try_recover();
+  Status replay(LayerRun& head, size_t n_token);
+  Status replay_chunk(LayerRun& head, std::span<const uint32_t> tokens);
   Status cut_to(uint32_t n_token);
   Status send(const TimelineRequest& request, std::span<const float> rows);
   Status receive();
+  Status receive_or_recover();
   bool in_flight();
+  uint32_t chunk_rows() const;
   void mark_done(size_t n_token);
   Status rewind_all(uint32_t n_token);
   Status prefill(std::span<const uint32_t> tokens, const ProgressFn& progress,
@@ -113,7 +128,7 @@ class Session {
   bool broken_ = false;   // body and ends may disagree: settle()
   bool refused_ = false;  // the body refused a request
 
-  std::mutex submitting_;  // guards what follows, and the order of submits against cancel()
+  std::mutex submitting_;  // guards what follows, body_, and the order of submits against cancel()
   uint32_t seq_ = 0;       // the last request sent
   uint32_t acked_ = 0;     // the last reply seen
   uint32_t n_done_ = 0;    // rows that body and ends have committed and computed
@@ -122,6 +137,7 @@ class Session {
 
   std::vector<uint32_t> tokens_;  // of the committed rows of the ends
   std::vector<RowId> body_ids_;   // of the same rows
+  std::deque<uint32_t> chunks_;   // rows of each chunk of the prompt that has not come back
   uint32_t high_ = 0;             // rows computed since the text last started over
   RowId next_body_id_ = 0;
   bool keep_due_ = false;  // the body has not been told of body_ids_.back()

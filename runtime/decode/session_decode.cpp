@@ -34,16 +34,19 @@ Status Session::send_step(uint32_t last_token, const Draft& draft) {
                          .n_row = n,
                          .parents = parents_};
   SPLITD_TRY(head_.run(request, rows_.data(), [this] { return go_on(); }));
-  frame_body_id_ = next_body_id_;
-  request.append->first = frame_body_id_;
-  request.append->base = body_ids_.back();
-  if (keep_due_) {
-    request.edit = Edit::keep;
-    request.keep = body_ids_.back();
+  for (int i = 0;; ++i) {
+    frame_body_id_ = next_body_id_;
+    request.append->first = frame_body_id_;
+    request.append->base = body_ids_.back();
+    request.edit = keep_due_ ? Edit::keep : Edit::none;
+    request.keep = keep_due_ ? body_ids_.back() : kNoRow;
+    SPLITD_TRY(send(request, rows_));
+    keep_due_ = false;
+    Status status = receive();
+    if (status.ok()) break;
+    if (!is_lost(status.error()) || i == kMostRecoveries) return status;
+    SPLITD_TRY(recover());
   }
-  SPLITD_TRY(send(request, rows_));
-  keep_due_ = false;
-  SPLITD_TRY(receive());
   mark_done(body_ids_.size());
   if (reply_.ids.size() != n || reply_.rows.size() != rows_.size()) {
     return peer_error("the body answered " + std::to_string(reply_.ids.size()) + " rows of " +
@@ -162,14 +165,12 @@ Status Session::decode(Generated& out, const GenerateOptions& options, Sampler& 
     SPLITD_TRY(keep_row(row));
   }
   if (!keep_due_) return {};
+  // Nobody waits for this one: its reply is taken when the next text begins.
   TimelineRequest request;
   request.edit = Edit::keep;
   request.keep = body_ids_.back();
-  SPLITD_TRY(send(request, {}));
   keep_due_ = false;
-  SPLITD_TRY(receive());
-  mark_done(body_ids_.size());
-  return {};
+  return send(request, {});
 }
 
 }  // namespace splitd

@@ -36,13 +36,6 @@
 
 namespace splitd {
 
-inline constexpr std::string_view kLost = "lost";
-inline bool is_lost(const Error& error) {
-  return error.message.starts_with("lost: ");
-}
-
-// The most rows of one request: its copy is memory beside the model's.
-inline constexpr uint32_t kMostFrameRows = 4096;
 // A request of more rows is a piece of a prompt: it may wait for what others decode.
 inline constexpr size_t kMostStepRows = 64;
 

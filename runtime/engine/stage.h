@@ -24,6 +24,9 @@ using Deadline = std::chrono::steady_clock::time_point;
 // Replies that a receiver keeps, and requests that may be in flight.
 inline constexpr uint32_t kReplyWindow = 8;
 
+// The most rows of one request: its copy is memory beside the model's.
+inline constexpr uint32_t kMostFrameRows = 4096;
+
 struct StageRequest {
   uint32_t seq = 0;  // grows by one, from 1
   uint32_t ack = 0;  // the last reply seen; 0: none
@@ -39,6 +42,13 @@ struct StageReply {
   std::vector<RowId> dead;     // the others
   std::vector<float> rows;     // (ids.size(), d_model)
 };
+
+// How an error says that rows are gone which the session needs: rewind to 0, or open another one,
+// and replay.
+inline constexpr std::string_view kLost = "lost";
+inline bool is_lost(const Error& error) {
+  return error.message.starts_with("lost: ");
+}
 
 // How next() says that the deadline came first.
 inline constexpr std::string_view kNoReplyYet = "no reply before the deadline";

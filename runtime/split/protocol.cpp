@@ -3,8 +3,6 @@
 #include <array>
 #include <limits>
 
-#include "runtime/engine/local_stage.h"
-
 namespace splitd {
 
 static constexpr std::array<std::string_view, 6> kTypes = {"hello", "welcome", "step",

@@ -117,7 +117,10 @@ Result<BodyLink> BodyFinder::find(const HelloMessage& hello, const net::Wait& wa
       current_ = at;
       return link;
     }
-    if (link.error().kind == ErrorKind::interrupted) return link.take_error();
+    if (link.error().kind == ErrorKind::interrupted) {
+      final_ = true;
+      return link.take_error();
+    }
     all_final = all_final && final_;
     if (!first) {
       first = link.take_error();
@@ -137,7 +140,7 @@ Result<BodyLink> BodyFinder::find_again(const HelloMessage& hello, const Error& 
   milliseconds pause = kFirstPause;
   while (true) {
     Result<BodyLink> link = find(hello, {end, &cancel});
-    if (link || final_ || link.error().kind == ErrorKind::interrupted) return link;
+    if (link || final_) return link;
     if (Clock::now() + pause >= end) {
       const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(options_.retry_for);
       return peer_error("lost the body (" + why.message + ") and could not get it back in " +

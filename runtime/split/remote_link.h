@@ -40,8 +40,7 @@ struct RemoteOptions {
   std::optional<KvType> kv;   // nothing: as the body keeps them
   std::optional<bool> exact;  // --compute; nothing: as the body computes
   std::chrono::milliseconds retry_for{60'000};
-  bool allow_drift = false;                   // another arith may take over
-  const net::Cancellation* cancel = nullptr;  // of ask() and open()
+  bool allow_drift = false;  // another arith may take over
   Log log;
 };
 
@@ -62,6 +61,8 @@ class BodyFinder {
   [[nodiscard]] Result<BodyLink> find_again(const HelloMessage& hello, const Error& why,
                                             const net::Cancellation& cancel);
 
+  // Whether the last refusal would be the same again, or nobody wants to try.
+  bool is_final() const { return final_; }
   const BodyAddress& address() const { return options_.bodies[current_]; }
 
  private:

@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "net/text.h"
-#include "runtime/engine/local_stage.h"
 
 namespace splitd {
 

@@ -35,31 +35,45 @@ HelloMessage RemoteStage::hello() const {
   return hello;
 }
 
+// The first time a body that cannot be reached is an error at once; later it is looked for.
+Result<BodyLink> RemoteStage::reach(const HelloMessage& hello) {
+  net::Cancellation cancel;
+  {
+    const std::lock_guard lock(mutex_);
+    reaching_ = &cancel;
+  }
+  Result<BodyLink> link = finder_.find(hello, {net::Clock::time_point::max(), &cancel});
+  if (!link && !arith_.empty() && !finder_.is_final()) {
+    const Error why = link.error();
+    link = finder_.find_again(hello, why, cancel);
+  }
+  const std::lock_guard lock(mutex_);
+  reaching_ = nullptr;
+  return link;
+}
+
+void RemoteStage::interrupt() {
+  const std::lock_guard lock(mutex_);
+  if (reaching_ != nullptr) reaching_->cancel();
+}
+
 Result<WelcomeMessage> RemoteStage::ask() {
-  SPLITD_ASSIGN(BodyLink link,
-                finder_.find(hello(), {net::Clock::time_point::max(), options_.cancel}));
+  SPLITD_ASSIGN(BodyLink link, reach(hello()));
   link.client->close();
   return std::move(link.welcome);
 }
 
-// The first time a body that cannot be reached is an error at once; later it is looked for.
 Result<SessionId> RemoteStage::open(const KvShape& shape) {
   HelloMessage hello = this->hello();
   hello.n_ctx = shape.n_ctx;
   hello.max_pending = shape.max_pending;
-  Result<BodyLink> link = finder_.find(hello, {net::Clock::time_point::max(), options_.cancel});
-  if (!link && !arith_.empty() && link.error().kind != ErrorKind::interrupted) {
-    const net::Cancellation never;
-    const Error why = link.error();
-    link = finder_.find_again(hello, why, options_.cancel == nullptr ? never : *options_.cancel);
+  SPLITD_ASSIGN(BodyLink link, reach(hello));
+  if (!arith_.empty() && arith_ != link.welcome.arith && !options_.allow_drift) {
+    return drifted(finder_.address(), link.welcome.arith, arith_);
   }
-  if (!link) return link.take_error();
-  if (!arith_.empty() && arith_ != link->welcome.arith && !options_.allow_drift) {
-    return drifted(finder_.address(), link->welcome.arith, arith_);
-  }
-  arith_ = link->welcome.arith;
+  arith_ = link.welcome.arith;
   auto session =
-      std::make_unique<RemoteSession>(finder_, options_, wire_, std::move(hello), std::move(*link));
+      std::make_unique<RemoteSession>(finder_, options_, wire_, std::move(hello), std::move(link));
   const std::lock_guard lock(mutex_);
   sessions_.emplace(++last_session_, std::move(session));
   return last_session_;

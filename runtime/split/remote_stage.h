@@ -38,6 +38,9 @@ class RemoteStage final : public Stage {
   Status next(SessionId session, Deadline deadline, StageReply& reply) override;
   void close(SessionId session) override;
 
+  // Ends an ask() or open() under way with ErrorKind::interrupted. From any thread.
+  void interrupt();
+
   // Of all sessions so far.
   RemoteTraffic traffic() const;
   // Of the body that was welcomed last; empty before.
@@ -48,6 +51,7 @@ class RemoteStage final : public Stage {
               RemoteOptions options, std::unique_ptr<net::LoopThread> io);
 
   HelloMessage hello() const;
+  Result<BodyLink> reach(const HelloMessage& hello);
   RemoteSession* find(SessionId session) const;
 
   std::unique_ptr<net::LoopThread> io_;
@@ -61,7 +65,8 @@ class RemoteStage final : public Stage {
   mutable std::mutex mutex_;  // guards what follows
   std::map<SessionId, std::unique_ptr<RemoteSession>> sessions_;
   SessionId last_session_ = 0;
-  RemoteTraffic ended_;  // of sessions that are closed
+  RemoteTraffic ended_;                    // of sessions that are closed
+  net::Cancellation* reaching_ = nullptr;  // while a body is looked for
 };
 
 }  // namespace splitd

@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <deque>
 #include <map>
 #include <random>
@@ -21,38 +22,59 @@ class DirectStage final : public Stage {
 
   Result<SessionId> open(const KvShape& shape) override {
     SPLITD_ASSIGN(LayerRun run, LayerRun::open(backend_, backend_.layers(), shape));
-    sessions_.emplace(++last_, std::move(run));
+    sessions_.emplace(++last_, Open{std::move(run), {}, false});
     return last_;
   }
   Status submit(SessionId id, const StageRequest& request) override {
-    LayerRun& run = sessions_.at(id);
+    Open& session = sessions_.at(id);
     StageReply reply;
     reply.seq = request.seq;
-    reply.rows.assign(request.rows.begin(), request.rows.end());
-    ++n_request;
-    Status status = run.run(request.timeline, reply.rows.data(), [] { return true; });
-    if (!status.ok()) reply.error = status.take_error();
-    for (uint32_t i = 0; request.timeline.append && i < request.timeline.append->n_row; ++i) {
-      reply.ids.push_back(request.timeline.append->first + i);
+    if (++n_request == forget_at) {
+      session.forgotten = true;
+      ++n_forgotten;
+      forget_at += forget_again;
     }
-    n_row += reply.ids.size();
-    replies_.push_back(std::move(reply));
+    if (session.forgotten) {
+      reply.error = peer_error("lost: forgotten");
+    } else {
+      run(session.run, request, reply);
+    }
+    session.replies.push_back(std::move(reply));
     return {};
   }
-  Status next(SessionId, Deadline, StageReply& reply) override {
-    reply = std::move(replies_.front());
-    replies_.pop_front();
+  Status next(SessionId id, Deadline, StageReply& reply) override {
+    std::deque<StageReply>& replies = sessions_.at(id).replies;
+    reply = std::move(replies.front());
+    replies.pop_front();
     return {};
   }
   void close(SessionId id) override { sessions_.erase(id); }
 
   size_t n_request = 0;
   size_t n_row = 0;
+  size_t forget_at = 0;     // the request that finds its session forgotten
+  size_t forget_again = 0;  // …and another one so many requests later
+  size_t n_forgotten = 0;
 
  private:
+  struct Open {
+    LayerRun run;
+    std::deque<StageReply> replies;
+    bool forgotten;
+  };
+
+  void run(LayerRun& run, const StageRequest& request, StageReply& reply) {
+    reply.rows.assign(request.rows.begin(), request.rows.end());
+    Status status = run.run(request.timeline, reply.rows.data(), [] { return true; });
+    if (!status.ok()) reply.error = status.take_error();
+    for (uint32_t i = 0; request.timeline.append && i < request.timeline.append->n_row; ++i) {
+      reply.ids.push_back(request.timeline.append->first + i);
+    }
+    n_row += reply.ids.size();
+  }
+
   Backend& backend_;
-  std::map<SessionId, LayerRun> sessions_;
-  std::deque<StageReply> replies_;
+  std::map<SessionId, Open> sessions_;
   SessionId last_ = 0;
 };
 
@@ -136,21 +158,32 @@ TEST_P(SessionTest, GreedyTokensInOneSessionAfterAnother) {
   }
 }
 
-TEST_P(SessionTest, SplitIntoHeadBodyAndTail) {
-  const uint32_t n_layer = model_.config().n_layer;
-  const ModelFiles& files = model_.files();
-  const LayerRange ranges[] = {{0, 1}, {1, n_layer - 1}, {n_layer - 1, n_layer}};
-  std::vector<ModelWeights> weights;
-  std::vector<std::unique_ptr<Backend>> parts;
-  for (const LayerRange range : ranges) {
-    weights.push_back(std::move(*files.weights(range, true, true)));
+// Three backends over one model, the body a stage.
+struct SplitModel {
+  SplitModel(const GoldenModel& model, ThreadPool& pool) {
+    const ModelFiles& files = model.files();
+    const uint32_t n_layer = files.config().n_layer;
     const kernels::KernelTable& table = *kernels::runnable_tables().back();
-    parts.push_back(
-        std::move(*make_cpu_backend(files.config(), weights.back(), {&table, &pool_, true})));
+    ranges = {LayerRange{0, 1}, {1, n_layer - 1}, {n_layer - 1, n_layer}};
+    for (size_t i = 0; i < 3; ++i) {
+      weights[i] = std::move(*files.weights(ranges[i], true, true));
+      parts[i] = std::move(*make_cpu_backend(files.config(), weights[i], {&table, &pool, true}));
+    }
+    body = std::make_unique<DirectStage>(*parts[1]);
   }
-  DirectStage body(*parts[1]);
-  const std::unique_ptr<Session> session =
-      open({parts[0].get(), ranges[0], &body, parts[2].get(), ranges[2]});
+  Pipeline pipeline() const {
+    return {parts[0].get(), ranges[0], body.get(), parts[2].get(), ranges[2]};
+  }
+
+  std::array<LayerRange, 3> ranges;
+  std::array<ModelWeights, 3> weights;
+  std::array<std::unique_ptr<Backend>, 3> parts;
+  std::unique_ptr<DirectStage> body;
+};
+
+TEST_P(SessionTest, SplitIntoHeadBodyAndTail) {
+  const SplitModel split(model_, pool_);
+  const std::unique_ptr<Session> session = open(split.pipeline());
   const std::vector<uint32_t> truth = prompt(2, "greedy");
   std::vector<uint32_t> all = prompt(2);
   all.insert(all.end(), truth.begin(), truth.end());
@@ -158,6 +191,42 @@ TEST_P(SessionTest, SplitIntoHeadBodyAndTail) {
   EXPECT_EQ(generate(*session, prompt(2), 48, {}, &drafter).tokens, truth);
   EXPECT_EQ(generate(*session, prompt(1), 48).tokens, prompt(1, "greedy"));
   EXPECT_GT(drafter.accepted, 5u);
+}
+
+// Wherever it happens: in the prompt, in a step, with a draft pending, between two texts.
+TEST_P(SessionTest, ABodyThatForgetsChangesNothing) {
+  const std::vector<uint32_t> truth = prompt(2, "greedy");
+  std::vector<uint32_t> all = prompt(2);
+  all.insert(all.end(), truth.begin(), truth.end());
+  for (size_t forget_at = 1; forget_at < 40; forget_at += 3) {
+    SplitModel split(model_, pool_);
+    split.body->forget_at = forget_at;
+    split.body->forget_again = forget_at % 2 == 0 ? 17 : 0;
+    Pipeline pipeline = split.pipeline();
+    pipeline.chunk_rows = 7;
+    const std::unique_ptr<Session> session = open(pipeline);
+    RandomDrafter drafter(7, all, model_.config().n_vocab);
+    Drafter* const drafts = forget_at % 3 == 0 ? nullptr : &drafter;
+    EXPECT_EQ(generate(*session, prompt(2), 24, {}, drafts).tokens,
+              std::vector<uint32_t>(truth.begin(), truth.begin() + 24));
+    EXPECT_EQ(generate(*session, prompt(2), 48, {}, drafts).tokens, truth);
+    EXPECT_EQ(generate(*session, prompt(1), 48).tokens, prompt(1, "greedy"));
+    EXPECT_GE(split.body->n_forgotten, 1u);
+  }
+}
+
+TEST_P(SessionTest, ABodyThatForgetsAlwaysIsAnError) {
+  SplitModel split(model_, pool_);
+  split.body->forget_at = 4;
+  split.body->forget_again = 1;
+  const std::unique_ptr<Session> session = open(split.pipeline());
+  Sampler sampler({}, model_.config().n_vocab);
+  const Result<Generated> out =
+      session->generate(prompt(2), {}, sampler, [](uint32_t) { return true; });
+  ASSERT_FALSE(out.ok());
+  EXPECT_TRUE(is_lost(out.error())) << out.error().message;
+  split.body->forget_at = 0;
+  EXPECT_EQ(generate(*session, prompt(2), 48).tokens, prompt(2, "greedy"));
 }
 
 TEST_P(SessionTest, DraftsChangeNothingAtAnyTemperature) {

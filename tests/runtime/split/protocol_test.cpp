@@ -5,8 +5,6 @@
 #include <string>
 #include <vector>
 
-#include "runtime/engine/local_stage.h"
-
 namespace splitd {
 namespace {
 
