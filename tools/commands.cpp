@@ -9,6 +9,7 @@ std::vector<Command> all_commands() {
 #ifdef SPLITD_NET
   commands.push_back(pull_command());
 #endif
+  commands.push_back(bench_command());
   commands.push_back(doctor_command());
   commands.push_back(completion_command());
   commands.push_back(help_command());

@@ -15,6 +15,7 @@ Command convert_command();
 Command tokenize_command();
 Command detokenize_command();
 Command template_command();
+Command bench_command();
 Command doctor_command();
 Command completion_command();
 Command help_command();

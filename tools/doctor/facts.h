@@ -79,6 +79,8 @@ struct LibraryFacts {
 // counted.
 [[nodiscard]] unsigned usable_cores(const CpuFacts& cpu);
 
+[[nodiscard]] uint64_t largest_cache(const CpuFacts& cpu);  // in bytes; 0: not known
+
 // Bytes per second that `n_thread` threads read together from memory that no cache holds; takes
 // about a second. 0: there is not enough memory to tell.
 [[nodiscard]] double measured_read_speed(const CpuFacts& cpu, const MemoryFacts& memory,

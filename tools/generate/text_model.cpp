@@ -6,7 +6,8 @@
 
 namespace splitd::cli {
 
-static constexpr uint32_t kMaxPending = 64;   // what a draft of one step may hold, twice
+// What was not kept of one step stays pending until the next.
+static constexpr uint32_t kMaxPending = 2 * TextModel::kMostStepRows;
 static constexpr uint64_t kFirstRoom = 4096;  // rows for a text that grows
 
 Result<std::unique_ptr<TextModel>> TextModel::open(const std::string& path,

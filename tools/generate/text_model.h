@@ -23,12 +23,17 @@ struct Message {
 
 class TextModel {
  public:
+  // The most rows of one step, the last token's among them.
+  static constexpr uint32_t kMostStepRows = 32;
+
   // Touches no weights yet. Without a tokenizer only ids can be used.
   static Result<std::unique_ptr<TextModel>> open(const std::string& path,
                                                  const EngineOptions& options);
 
   const ModelConfig& config() const { return model_->config(); }
   const std::string& path() const { return model_->files().path(); }
+  LocalModel& local() { return *model_; }
+  const Backend& backend() const { return *backend_; }
   Result<const Tokenizer*> tokenizer();
   Result<const ChatTemplate*> chat_template();
 

@@ -1,0 +1,116 @@
+// splitd bench run as the real binary runs it: the JSON's shape, that its figures belong together,
+// and what is refused. Never how fast anything is.
+#include <gtest/gtest.h>
+
+#include "runtime/base/json.h"
+#include "tests/tools/run_splitd.h"
+
+namespace splitd {
+namespace {
+
+std::string model(const std::string& name) {
+  return std::string(SPLITD_TEST_DATA) + "/golden/models/" + name;
+}
+
+ProcessResult bench(const std::string& name, std::vector<std::string> words) {
+  words.insert(words.begin(), {"bench", model(name)});
+  return run_splitd(words);
+}
+
+double number(Json object, std::string_view name) {
+  const std::optional<Json> field = object.find(name);
+  return field ? field->to_f64().value_or(-1) : -1;
+}
+
+// Both there, above 0, and the best no worse than the median.
+void expect_samples(Json object, std::string_view name, bool more_is_better = true) {
+  const std::optional<Json> samples = object.find(name);
+  ASSERT_TRUE(samples) << name;
+  const double best = number(*samples, "best"), median = number(*samples, "median");
+  EXPECT_GT(best, 0) << name;
+  EXPECT_GT(median, 0) << name;
+  EXPECT_TRUE(more_is_better ? best >= median : best <= median) << name;
+}
+
+TEST(BenchCommand, MeasuresEverything) {
+  const ProcessResult result = bench("llama_bf16", {"-p", "64", "-n", "20", "-r", "2", "--rows",
+                                                    "4,2,32", "--threads", "2", "--json"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  const Result<JsonDoc> doc = JsonDoc::parse(result.out);
+  ASSERT_TRUE(doc.ok()) << result.out;
+  const Json root = doc->root();
+  EXPECT_EQ(number(root, "threads"), 2);
+  EXPECT_EQ(number(root, "repetitions"), 2);
+  EXPECT_EQ(root.find("kv")->text(), "f16");
+  EXPECT_EQ(root.find("arith")->text().substr(0, 4), "cpu/");
+  expect_samples(root, "read_gb_per_second");
+
+  const Json decode = *root.find("decode");
+  EXPECT_EQ(number(decode, "tokens"), 20);
+  expect_samples(decode, "tokens_per_second");
+  expect_samples(decode, "of_read");
+  EXPECT_NEAR(
+      number(*decode.find("gb_per_second"), "best"),
+      number(*decode.find("tokens_per_second"), "best") * number(root, "token_bytes") * 1e-9, 1e-6);
+  EXPECT_EQ(number(*root.find("prefill"), "tokens"), 64);
+  expect_samples(*root.find("prefill"), "tokens_per_second");
+
+  std::vector<double> rows;
+  for (const Json step : root.find("steps")->elements()) {
+    rows.push_back(number(step, "rows"));
+    expect_samples(step, "ms", false);
+    EXPECT_GT(number(*step.find("cost"), "median"), 0);
+  }
+  EXPECT_EQ(rows, (std::vector<double>{1, 2, 4, 32}));
+  EXPECT_EQ(number(*(*root.find("steps")->elements().begin()).find("cost"), "median"), 1);
+}
+
+// llama_bf16 has 2-byte weights; a token needs every matrix but the embedding.
+TEST(BenchCommand, CountsTheBytesOfAToken) {
+  const auto bytes = [](const std::string& name) {
+    const ProcessResult result =
+        bench(name, {"-p", "0", "-n", "1", "-r", "1", "--rows", "0", "--no-read", "--json"});
+    const Result<JsonDoc> doc = JsonDoc::parse(result.out);
+    return doc.ok() ? number(doc->root(), "token_bytes") : -1;
+  };
+  EXPECT_EQ(bytes("llama_bf16"), 2 * (3 * (12288 + 18432 + 128) + 16384 + 64));
+  EXPECT_EQ(bytes("qwen3_moe"),
+            2 * (3 * (18432 + 176) + 2 * (512 + 2 * 6144) + 18432 + 16384 + 64));
+}
+
+TEST(BenchCommand, LeavesOutWhatIsNotAskedFor) {
+  const ProcessResult result =
+      bench("qwen3_moe", {"-p", "0", "-n", "2", "-r", "1", "--rows", "0", "--no-read", "--json"});
+  const Result<JsonDoc> doc = JsonDoc::parse(result.out);
+  ASSERT_TRUE(doc.ok()) << result.out << result.err;
+  EXPECT_TRUE(doc->root().find("decode"));
+  for (const char* name : {"prefill", "steps", "read_gb_per_second"}) {
+    EXPECT_FALSE(doc->root().find(name)) << name;
+  }
+  EXPECT_FALSE(doc->root().find("decode")->find("of_read"));
+}
+
+TEST(BenchCommand, PrintsATable) {
+  const ProcessResult result = bench("gemma2", {"-p", "16", "-n", "4", "-r", "1", "--rows", "2"});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  for (const char* part : {"decode 4", "prefill 16", "step of 1 row ", "step of 2 rows", "tok/s"}) {
+    EXPECT_NE(result.out.find(part), std::string::npos) << part << "\n" << result.out;
+  }
+}
+
+TEST(BenchCommand, RefusesWithTheReason) {
+  const auto refused = [](std::vector<std::string> words) {
+    const ProcessResult result = bench("llama_bf16", std::move(words));
+    return std::to_string(result.exit_code) + " " + result.err;
+  };
+  EXPECT_EQ(refused({"--rows", "33"}),
+            "2 splitd: bench: --rows: 33; a step has from 1 to 32 rows, and 0 measures none\n");
+  EXPECT_EQ(refused({"-p", "513", "-n", "0", "--rows", "0"}),
+            "2 splitd: bench: --n-prompt, or --depth with --n-gen and --rows, take 513 tokens; the "
+            "model has room for 512\n");
+  EXPECT_EQ(refused({"-r", "0"}).substr(0, 10), "2 splitd: ");
+  EXPECT_EQ(refused({"--threads", "0"}).substr(0, 10), "2 splitd: ");
+}
+
+}  // namespace
+}  // namespace splitd
