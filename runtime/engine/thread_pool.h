@@ -1,12 +1,16 @@
 // Owns: the threads that compute. One pool per process is the intent: both ends of a split often
 // share a machine, and threads that spin at barriers take the cores from each other. Work is cut
-// into pieces that threads claim one by one, so a thread that the system has put aside holds up at
-// most the piece it is in. A thread without work spins a few microseconds, then sleeps.
+// into pieces. Each thread begins with a part of its own and takes its pieces in order, as memory
+// is read best; whoever is done takes half of what another has left. So a thread that the system
+// has put aside holds up at most the piece it is in. A thread without work spins some
+// microseconds, then sleeps.
 // run() is called by one thread at a time; it allocates nothing.
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <thread>
 #include <type_traits>
 #include <vector>
@@ -39,23 +43,34 @@ class ThreadPool {
  private:
   using Call = void (*)(const void* work, uint32_t piece, uint32_t thread);
 
-  void run_pieces(uint32_t n_piece, Call call, const void* work);
-  void worker(uint32_t thread);
-  void claim_pieces(uint32_t thread);
+  // A line of the cache for each thread, so that counting disturbs nobody.
+  struct alignas(64) Part {
+    // The job, 24 bits; the pieces not yet taken, begin and end, 20 bits each. The owner takes the
+    // first, others cut off the end; only the owner writes to a part that is empty.
+    std::atomic<uint64_t> left{0};
+    std::atomic<uint32_t> done{0};  // pieces finished, of this job
+  };
 
-  // A job is published by a new epoch. `next_` holds the epoch's low half in its upper 32 bits, so
-  // a thread that comes late to a finished job cannot claim a piece of the one after it.
-  std::atomic<uint32_t> epoch_{0};
-  std::atomic<uint64_t> next_{0};
-  std::atomic<uint32_t> left_{0};      // pieces not finished yet
-  std::atomic<uint32_t> sleeping_{0};  // workers in a futex wait
-  std::atomic<bool> caller_sleeps_{false};
+  void run_pieces(uint32_t n_piece, Call call, const void* work);
+  void run_batch(uint32_t first, uint32_t n_piece);
+  void worker(uint32_t thread);
+  void take_part(uint32_t thread);
+  bool take_piece(uint64_t job, Part& part, uint32_t& piece);
+  bool take_half(uint64_t job, uint32_t thread, uint32_t& piece);
+  uint32_t n_done() const;
+
+  std::vector<Part> parts_;
+  // The job whose parts are all written. A thread that comes late finds the parts of its job empty
+  // or of another job, and touches neither.
+  std::atomic<uint32_t> job_{0};
+  std::atomic<uint32_t> sleeping_{0};       // workers in a futex wait
+  std::atomic<uint32_t> caller_sleeps_{0};  // 1: it waits to be told that all pieces are done
   std::atomic<bool> stop_{false};
-  // Written before the epoch, read after it. Atomic since a late thread may read while the caller
-  // writes the next job; it then fails to claim and uses nothing of what it read.
-  std::atomic<uint32_t> n_piece_{0};
-  std::atomic<Call> call_{nullptr};
-  std::atomic<const void*> work_{nullptr};
+  // What the job is: written before its parts, read by those who have taken a piece of it.
+  uint32_t n_piece_ = 0;
+  uint32_t first_piece_ = 0;
+  Call call_ = nullptr;
+  const void* work_ = nullptr;
   std::vector<std::thread> workers_;
 };
 

@@ -2,7 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <atomic>
 #include <numeric>
+#include <thread>
+#include <vector>
 
 namespace splitd {
 namespace {
@@ -37,6 +41,36 @@ TEST(ThreadPool, OtherThreadsTakePart) {
     while (inside.load() < 4) std::this_thread::yield();
   });
   EXPECT_EQ(inside.load(), 4u);
+}
+
+TEST(ThreadPool, AThreadThatStandsStillHoldsUpOnlyItsPiece) {
+  ThreadPool pool(3);
+  for (const uint32_t stuck : {0u, 17u, 40u, 99u}) {
+    std::atomic<uint32_t> others{0};
+    pool.run(100, [&](uint32_t piece, uint32_t) {
+      if (piece != stuck) {
+        others.fetch_add(1);
+        return;
+      }
+      while (others.load() < 99) std::this_thread::yield();
+    });
+    EXPECT_EQ(others.load(), 99u);
+  }
+}
+
+TEST(ThreadPool, AThreadTakesItsPiecesInOrder) {
+  ThreadPool pool(1);
+  std::vector<uint32_t> order;
+  pool.run(5, [&](uint32_t piece, uint32_t) { order.push_back(piece); });
+  EXPECT_EQ(order, (std::vector<uint32_t>{0, 1, 2, 3, 4}));
+}
+
+TEST(ThreadPool, MorePiecesThanAPartCanCount) {
+  ThreadPool pool(2);
+  std::vector<std::atomic<uint8_t>> runs(2'100'000);
+  pool.run(static_cast<uint32_t>(runs.size()),
+           [&](uint32_t piece, uint32_t) { runs[piece].fetch_add(1, std::memory_order_relaxed); });
+  EXPECT_TRUE(std::all_of(runs.begin(), runs.end(), [](const auto& n) { return n == 1; }));
 }
 
 }  // namespace
