@@ -192,10 +192,6 @@ void Channel::State::encrypt() {
 
 std::span<const std::byte> Channel::pending() {
   State& s = *state_;
-  if (s.options.role == Role::client && !s.started && !s.failed) {
-    // The client's first words are made by next().
-    return {};
-  }
   if (!s.tls) return std::as_const(s.out).bytes();
   if (s.encrypted()) s.encrypt();
   return std::as_const(s.wire_out).bytes();

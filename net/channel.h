@@ -25,11 +25,11 @@ enum class Role : uint8_t { server, client };
 struct ChannelOptions {
   Role role = Role::server;
   // Null: plain. A server with TLS refuses everything plain but probes from loopback.
-  std::shared_ptr<TlsContext> tls;
+  std::shared_ptr<TlsContext> tls = {};
   bool from_loopback = false;  // server: where the peer is
   bool websocket = false;      // client: what to speak; a server takes what comes
-  std::string host;            // client: "host:port" of the Host field and, without port, of SNI
-  FrameLimits frames;
+  std::string host = {};       // client: "host:port" of the Host field and, without port, of SNI
+  FrameLimits frames = {};
 };
 
 enum class ChannelEvent : uint8_t {

@@ -41,7 +41,7 @@ Result<ChannelEvent> Channel::next() {
 }
 
 Result<ChannelEvent> Channel::State::step() {
-  if (options.role == Role::client && !started) SPLITD_TRY(start_client());
+  if (options.role == Role::client && outer == Outer::sniff) SPLITD_TRY(start_client());
   if (outer == Outer::sniff) {
     if (wire_in.empty()) return nothing_more(true);
     SPLITD_TRY(sniff_outer());
@@ -119,7 +119,6 @@ Status Channel::State::start_tls() {
 // TLS if it is wanted; once that stands, the upgrade if that is. A raw client may speak at once.
 Status Channel::State::start_client() {
   if (options.tls && !tls) return start_tls();
-  started = true;
   if (!tls) outer = Outer::plain;
   if (!options.websocket) {
     inner = Inner::raw;

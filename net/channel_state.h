@@ -75,7 +75,6 @@ struct Channel::State {
   std::optional<Frame> frame;
   std::optional<Frame> whole_frame;  // WebSocket: the message's end is still to come
   bool wire_ended = false;
-  bool started = false;    // client: it has said its first words
   bool announced = false;  // `opened` was given out
   bool failed = false;
   bool closing = false;       // we said goodbye: nothing more is sent

@@ -14,6 +14,9 @@ namespace splitd::net {
 [[nodiscard]] bool equal_ignoring_case(std::string_view a, std::string_view b);  // ASCII
 [[nodiscard]] std::string lower_case(std::string_view text);                     // ASCII
 
+// For secrets and what is compared with them: the time depends on the lengths alone.
+[[nodiscard]] bool equal_in_constant_time(std::string_view a, std::string_view b);
+
 // A token or key. Never printed or logged; its memory is overwritten when it goes. Copies are made
 // only where a copy is meant: copy().
 class Secret {

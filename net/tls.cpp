@@ -2,17 +2,6 @@
 // decides.
 #include "net/tls.h"
 
-#include <mbedtls/ctr_drbg.h>
-#include <mbedtls/entropy.h>
-#include <mbedtls/error.h>
-#include <mbedtls/net_sockets.h>
-#include <mbedtls/ssl.h>
-#include <mbedtls/version.h>
-#include <mbedtls/x509_crt.h>
-#if defined(MBEDTLS_PSA_CRYPTO_C)
-#include <psa/crypto.h>
-#endif
-
 #include <cstdlib>
 #include <deque>
 #include <list>
@@ -21,83 +10,16 @@
 #include "net/limits.h"
 #include "net/tcp.h"
 #include "net/text.h"
-#include "net/tls_names.h"
+#include "net/tls_mbed.h"
 
 namespace splitd::net {
 namespace {
-
-// Forward secrecy and authenticated encryption. ChaCha20 first: mbedTLS's GCM is slower even with
-// AES instructions (0.30 against 0.49 GB/s on a Xeon), and far slower without them.
-const int kSuites[] = {
-#if MBEDTLS_VERSION_MAJOR >= 3 && defined(MBEDTLS_SSL_PROTO_TLS1_3)
-    MBEDTLS_TLS1_3_CHACHA20_POLY1305_SHA256,
-    MBEDTLS_TLS1_3_AES_128_GCM_SHA256,
-    MBEDTLS_TLS1_3_AES_256_GCM_SHA384,
-#endif
-    MBEDTLS_TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
-    MBEDTLS_TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
-    MBEDTLS_TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
-    MBEDTLS_TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
-    MBEDTLS_TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
-    MBEDTLS_TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
-    0};
 
 #if defined(MBEDTLS_SSL_PROTO_TLS1_3)
 constexpr std::string_view kOffer = "TLS 1.2 and 1.3 with ECDHE and ChaCha20-Poly1305 or AES-GCM";
 #else
 constexpr std::string_view kOffer = "TLS 1.2 with ECDHE and ChaCha20-Poly1305 or AES-GCM";
 #endif
-
-std::string tls_text(int code) {
-  char text[128];
-  mbedtls_strerror(code, text, sizeof text);
-  return text;
-}
-
-// "unknown authority, expired": the reasons, one line.
-std::string refusal_text(uint32_t flags) {
-  struct Reason {
-    uint32_t flag;
-    const char* text;
-  };
-  static constexpr Reason kReasons[] = {
-      {MBEDTLS_X509_BADCERT_EXPIRED, "it has expired"},
-      {MBEDTLS_X509_BADCERT_FUTURE, "it is not valid yet (is this machine's clock right?)"},
-      {MBEDTLS_X509_BADCERT_CN_MISMATCH, "it is for another host"},
-      {MBEDTLS_X509_BADCERT_NOT_TRUSTED, "its authority is not trusted"},
-      {MBEDTLS_X509_BADCERT_REVOKED, "it was revoked"},
-      {MBEDTLS_X509_BADCERT_BAD_MD, "its signature algorithm is too weak"},
-      {MBEDTLS_X509_BADCERT_BAD_PK, "its kind of key is not accepted"},
-      {MBEDTLS_X509_BADCERT_BAD_KEY, "its key is too short"},
-      {MBEDTLS_X509_BADCERT_MISSING, "there is none"},
-      {MBEDTLS_X509_BADCERT_KEY_USAGE | MBEDTLS_X509_BADCERT_EXT_KEY_USAGE |
-           MBEDTLS_X509_BADCERT_NS_CERT_TYPE,
-       "it was not made for servers"},
-  };
-  std::string out;
-  for (const Reason& reason : kReasons) {
-    if ((flags & reason.flag) == 0) continue;
-    if (!out.empty()) out += ", ";
-    out += reason.text;
-  }
-  return out.empty() ? "it was refused" : out;
-}
-
-bool certificate_names(const mbedtls_x509_crt& certificate, const std::string& host) {
-  const std::string address = ip_bytes(host);
-  const std::string_view name =
-      host.ends_with('.') ? std::string_view(host).substr(0, host.size() - 1) : host;
-  for (const mbedtls_x509_sequence* item = &certificate.subject_alt_names;
-       item != nullptr && item->buf.p != nullptr; item = item->next) {
-    const int kind = item->buf.tag & MBEDTLS_ASN1_TAG_VALUE_MASK;
-    const std::string_view value(reinterpret_cast<const char*>(item->buf.p), item->buf.len);
-    if (kind == MBEDTLS_X509_SAN_IP_ADDRESS && !address.empty() && value == address) return true;
-    if (kind == MBEDTLS_X509_SAN_DNS_NAME && address.empty() && dns_name_covers(value, name)) {
-      return true;
-    }
-  }
-  return false;
-}
 
 Result<std::string> find_ca_file(const std::string& given) {
   if (!given.empty()) return given;
@@ -129,8 +51,6 @@ struct TlsClient::Shared {
   };
 
   Shared() {
-    mbedtls_entropy_init(&entropy);
-    mbedtls_ctr_drbg_init(&random);
     mbedtls_x509_crt_init(&authorities);
     mbedtls_ssl_config_init(&config);
   }
@@ -140,15 +60,12 @@ struct TlsClient::Shared {
     sessions.clear();
     mbedtls_ssl_config_free(&config);
     mbedtls_x509_crt_free(&authorities);
-    mbedtls_ctr_drbg_free(&random);
-    mbedtls_entropy_free(&entropy);
   }
 
   Status load(const std::string& ca_file);
   Status configure();
 
-  mbedtls_entropy_context entropy;
-  mbedtls_ctr_drbg_context random;  // locks by itself
+  TlsRandom random;
   mbedtls_x509_crt authorities;
   mbedtls_ssl_config config;
   // Handshakes compute one at a time (waiting is outside): mbedTLS 2.28 caches tables inside the
@@ -158,39 +75,15 @@ struct TlsClient::Shared {
 };
 
 Status TlsClient::Shared::load(const std::string& ca_file) {
-  SPLITD_ASSIGN(std::string pem, read_file(ca_file, limits::kMaxCaFileBytes));
-  // With its final NUL, which is how mbedTLS tells PEM from DER. Positive: that many did not parse
-  // (odd curves, old formats), which leaves the others as good as they were.
-  const int code = mbedtls_x509_crt_parse(
-      &authorities, reinterpret_cast<const unsigned char*>(pem.c_str()), pem.size() + 1);
-  if (code < 0 || authorities.version == 0) {
-    return failed(ca_file + ": no usable certificate" + (code < 0 ? ": " + tls_text(code) : ""));
-  }
-  return {};
+  return load_certificates(authorities, ca_file);
 }
 
 Status TlsClient::Shared::configure() {
-#if defined(MBEDTLS_PSA_CRYPTO_C) && MBEDTLS_VERSION_MAJOR >= 3
-  if (psa_crypto_init() != PSA_SUCCESS) return failed("cannot start the crypto library");
-#endif
-  int code = mbedtls_ctr_drbg_seed(&random, mbedtls_entropy_func, &entropy, nullptr, 0);
-  if (code == 0) {
-    code = mbedtls_ssl_config_defaults(&config, MBEDTLS_SSL_IS_CLIENT, MBEDTLS_SSL_TRANSPORT_STREAM,
-                                       MBEDTLS_SSL_PRESET_DEFAULT);
-  }
-  if (code != 0) return failed("cannot set up TLS: " + tls_text(code));
-#if MBEDTLS_VERSION_MAJOR >= 3
-  mbedtls_ssl_conf_min_tls_version(&config, MBEDTLS_SSL_VERSION_TLS1_2);
-#else
-  mbedtls_ssl_conf_min_version(&config, MBEDTLS_SSL_MAJOR_VERSION_3, MBEDTLS_SSL_MINOR_VERSION_3);
-#endif
-  mbedtls_ssl_conf_ciphersuites(&config, kSuites);
+  SPLITD_TRY(random.seed());
+  SPLITD_TRY(configure_tls(config, MBEDTLS_SSL_IS_CLIENT, random));
+  mbedtls_ssl_conf_ciphersuites(&config, kCertificateSuites);
   mbedtls_ssl_conf_authmode(&config, MBEDTLS_SSL_VERIFY_REQUIRED);
   mbedtls_ssl_conf_ca_chain(&config, &authorities, nullptr);
-  mbedtls_ssl_conf_rng(&config, mbedtls_ctr_drbg_random, &random);
-#if defined(MBEDTLS_SSL_RENEGOTIATION)
-  mbedtls_ssl_conf_renegotiation(&config, MBEDTLS_SSL_RENEGOTIATION_DISABLED);
-#endif
   return {};
 }
 

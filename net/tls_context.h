@@ -13,10 +13,10 @@ namespace splitd::net {
 
 // Either psk_file, or all three of cert_file, key_file and ca_file; a server may have both.
 struct TlsOptions {
-  std::string psk_file;   // "identity hex64" a line; a client's has exactly one
-  std::string cert_file;  // PEM, with the chain
-  std::string key_file;   // PEM, not encrypted
-  std::string ca_file;    // PEM: who signs the other side's certificates
+  std::string psk_file = {};   // "identity hex64" a line; a client's has exactly one
+  std::string cert_file = {};  // PEM, with the chain
+  std::string key_file = {};   // PEM, not encrypted
+  std::string ca_file = {};    // PEM: who signs the other side's certificates
 
   bool any() const { return !(psk_file + cert_file + key_file + ca_file).empty(); }
 };

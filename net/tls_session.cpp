@@ -1,45 +1,216 @@
 #include "net/tls_session.h"
 
+#include <string.h>
+
+#include <algorithm>
+
+#include "net/tcp.h"
+#include "net/text.h"
+#include "net/tls_context_state.h"
+
 namespace splitd::net {
+
 struct TlsSession::State {
-  std::string none;
+  State(std::shared_ptr<TlsContext> the_context, std::string the_host, std::string the_peer,
+        ByteBuffer& the_in, ByteBuffer& the_out)
+      : context(std::move(the_context)),
+        host(std::move(the_host)),
+        peer(std::move(the_peer)),
+        in(the_in),
+        out(the_out) {
+    mbedtls_ssl_init(&ssl);
+  }
+  State(const State&) = delete;
+  State& operator=(const State&) = delete;
+  ~State() { mbedtls_ssl_free(&ssl); }
+
+  static int send(void* self, const unsigned char* bytes, size_t count);
+  static int receive(void* self, unsigned char* bytes, size_t count);
+  static int verify(void* self, mbedtls_x509_crt* certificate, int depth, uint32_t* flags);
+
+  void offer_session();
+  Status finish_handshake();
+  Error handshake_error(int code) const;
+
+  std::shared_ptr<TlsContext> context;
+  std::string host;
+  std::string peer;
+  ByteBuffer& in;
+  ByteBuffer& out;
+  mbedtls_ssl_context ssl;
+  PeerProof proof;
+  std::string offered_id;  // of the session that a client wants to take up again
+  bool established = false;
+  bool resumed = false;
+  bool ended = false;
 };
+
+int TlsSession::State::send(void* self, const unsigned char* bytes, size_t count) {
+  static_cast<State*>(self)->out.append(std::as_bytes(std::span(bytes, count)));
+  return static_cast<int>(count);
+}
+
+int TlsSession::State::receive(void* self, unsigned char* bytes, size_t count) {
+  ByteBuffer& in = static_cast<State*>(self)->in;
+  if (in.empty()) return MBEDTLS_ERR_SSL_WANT_READ;
+  const size_t taken = std::min(count, in.size());
+  ::memcpy(bytes, in.bytes().data(), taken);
+  in.consume(taken);
+  return static_cast<int>(taken);
+}
+
+int TlsSession::State::verify(void* self, mbedtls_x509_crt* certificate, int depth,
+                              uint32_t* flags) {
+  auto& state = *static_cast<State*>(self);
+  state.proof.saw_certificate = true;
+  state.proof.recalled = false;
+  if (depth == 0) {
+    const bool is_client = !state.context->state().server;
+    if (is_client && !certificate_names(*certificate, state.host)) {
+      *flags |= MBEDTLS_X509_BADCERT_CN_MISMATCH;
+    }
+    const std::string owner = certificate_owner(*certificate);
+    if (owner.empty()) *flags |= MBEDTLS_X509_BADCERT_OTHER;  // nobody to count
+    state.proof.identity = "cert:" + owner;
+  }
+  state.proof.refusal |= *flags;
+  return 0;
+}
+
 TlsSession::TlsSession(std::unique_ptr<State> state) : state_(std::move(state)) {}
 TlsSession::~TlsSession() = default;
-Result<std::unique_ptr<TlsSession>> TlsSession::create(std::shared_ptr<TlsContext>,
-                                                       const std::string&, const std::string&,
-                                                       ByteBuffer&, ByteBuffer&) {
-  return failed("TLS is not built yet");
+
+Result<std::unique_ptr<TlsSession>> TlsSession::create(std::shared_ptr<TlsContext> context,
+                                                       const std::string& host,
+                                                       const std::string& peer, ByteBuffer& in,
+                                                       ByteBuffer& out) {
+  auto state = std::make_unique<State>(std::move(context), host, peer, in, out);
+  TlsContext::State& shared = state->context->state();
+  int code = mbedtls_ssl_setup(&state->ssl, &shared.config);
+  if (code == 0 && !shared.server) {
+    // Addresses have no place in SNI; and with a key nobody's certificate is looked at.
+    const bool named = shared.has_certificate && ip_bytes(host).empty();
+    code = mbedtls_ssl_set_hostname(&state->ssl, named ? host.c_str() : nullptr);
+  }
+  if (code != 0) return failed("cannot set up TLS: " + tls_text(code));
+  mbedtls_ssl_set_verify(&state->ssl, State::verify, state.get());
+  mbedtls_ssl_set_bio(&state->ssl, state.get(), State::send, State::receive, nullptr);
+  if (!shared.server) state->offer_session();
+  return std::unique_ptr<TlsSession>(new TlsSession(std::move(state)));
 }
+
+void TlsSession::State::offer_session() {
+  TlsContext::State& shared = context->state();
+  const std::lock_guard lock(shared.mutex);
+  mbedtls_ssl_session saved;
+  mbedtls_ssl_session_init(&saved);
+  if (shared.recall(peer, saved) != nullptr && mbedtls_ssl_set_session(&ssl, &saved) == 0) {
+    offered_id = tls_session_id(saved);
+  }
+  mbedtls_ssl_session_free(&saved);
+}
+
+// With the lock held.
+Status TlsSession::State::finish_handshake() {
+  TlsContext::State& shared = context->state();
+  if (shared.server) {
+    // Without an identity nobody has proved anything: no suite allows that, so it cannot be.
+    if (proof.identity.empty()) return peer_error("the TLS peer proved nothing");
+    resumed = proof.recalled;
+    established = true;
+    return {};
+  }
+  mbedtls_ssl_session session;
+  mbedtls_ssl_session_init(&session);
+  if (mbedtls_ssl_get_session(&ssl, &session) == 0) {
+    const std::string id(tls_session_id(session));
+    resumed = !id.empty() && id == offered_id;
+    shared.remember(peer, session, proof.identity);
+  }
+  mbedtls_ssl_session_free(&session);
+  established = true;
+  return {};
+}
+
+Error TlsSession::State::handshake_error(int code) const {
+  const TlsContext::State& shared = context->state();
+  const std::string what = "TLS handshake: ";
+  if (proof.refusal != 0) {
+    return peer_error(what + "the peer's certificate is refused: " + refusal_text(proof.refusal));
+  }
+  if (code == MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE && !shared.server) {
+    if (shared.has_keys) {
+      return peer_error(what + "the peer refuses the identity " + quoted(shared.keys[0].identity) +
+                        ": it has another key for it, or none, or no TLS with keys at all");
+    }
+    return peer_error(what +
+                      "the peer refuses this end's certificate, or has no TLS with "
+                      "certificates at all");
+  }
+  if (shared.server && shared.has_keys && code == MBEDTLS_ERR_SSL_INVALID_MAC) {
+    return peer_error(what + (proof.identity.empty() ? std::string("an unknown identity")
+                                                     : "a wrong key for " + proof.identity));
+  }
+  return peer_error(what + tls_text(code));
+}
+
 Result<bool> TlsSession::handshake() {
-  return false;
+  State& state = *state_;
+  if (state.established) return true;
+  TlsContext::State& shared = state.context->state();
+  const std::lock_guard lock(shared.mutex);
+  shared.handshaking = &state.proof;
+  int code = mbedtls_ssl_handshake(&state.ssl);
+  shared.handshaking = nullptr;
+  if (code == MBEDTLS_ERR_SSL_WANT_READ || code == MBEDTLS_ERR_SSL_WANT_WRITE) return false;
+  if (code != 0) return state.handshake_error(code);
+  SPLITD_TRY(state.finish_handshake());
+  return true;
 }
-Result<size_t> TlsSession::read(std::span<std::byte>) {
+
+Result<size_t> TlsSession::read(std::span<std::byte> into) {
+  State& state = *state_;
+  while (!state.ended) {
+    const int code =
+        mbedtls_ssl_read(&state.ssl, reinterpret_cast<unsigned char*>(into.data()), into.size());
+    if (code > 0) return static_cast<size_t>(code);
+    if (code == MBEDTLS_ERR_SSL_WANT_READ || code == MBEDTLS_ERR_SSL_WANT_WRITE) return size_t{0};
+    if (code == MBEDTLS_ERR_SSL_PEER_CLOSE_NOTIFY) {
+      state.ended = true;
+      break;
+    }
+#if defined(MBEDTLS_ERR_SSL_RECEIVED_NEW_SESSION_TICKET)
+    if (code == MBEDTLS_ERR_SSL_RECEIVED_NEW_SESSION_TICKET) continue;  // TLS 1.3: news, no error
+#endif
+    return peer_error("TLS: " + tls_text(code));
+  }
   return size_t{0};
 }
+
 bool TlsSession::ended() const {
-  return false;
+  return state_->ended;
 }
-Result<size_t> TlsSession::write(std::span<const std::byte>) {
-  return size_t{0};
-}
+
 bool TlsSession::has_unread() const {
-  return false;
+  return state_->established && mbedtls_ssl_get_bytes_avail(&state_->ssl) > 0;
 }
-void TlsSession::say_goodbye() {}
+
+Result<size_t> TlsSession::write(std::span<const std::byte> bytes) {
+  const int code = mbedtls_ssl_write(
+      &state_->ssl, reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size());
+  if (code < 0) return peer_error("TLS: " + tls_text(code));
+  return static_cast<size_t>(code);
+}
+
+void TlsSession::say_goodbye() {
+  if (state_->established) (void)mbedtls_ssl_close_notify(&state_->ssl);
+}
+
 bool TlsSession::resumed() const {
-  return false;
+  return state_->resumed;
 }
 const std::string& TlsSession::identity() const {
-  return state_->none;
+  return state_->proof.identity;
 }
-struct TlsContext::State {};
-TlsContext::TlsContext(std::unique_ptr<State> state) : state_(std::move(state)) {}
-TlsContext::~TlsContext() = default;
-Result<std::shared_ptr<TlsContext>> TlsContext::server(const TlsOptions&) {
-  return failed("TLS is not built yet");
-}
-Result<std::shared_ptr<TlsContext>> TlsContext::client(const TlsOptions&) {
-  return failed("TLS is not built yet");
-}
+
 }  // namespace splitd::net
