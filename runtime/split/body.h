@@ -43,11 +43,11 @@ struct BodyModel {
 };
 
 struct BodyOptions {
-  std::optional<KvType> kv;     // nothing: as hello asks, else f16
-  std::optional<bool> exact;    // nothing: as hello asks, else no
-  uint32_t max_ctx = 0;         // rows of a session; 0: what the model was made for
-  uint32_t max_pending = 1024;  // … and beside them
-  uint32_t max_rows = 512;      // of one step
+  std::optional<KvType> kv = {};   // nothing: as hello asks, else f16
+  std::optional<bool> exact = {};  // nothing: as hello asks, else no
+  uint32_t max_ctx = 0;            // rows of a session; 0: what the model was made for
+  uint32_t max_pending = 1024;     // … and beside them
+  uint32_t max_rows = 512;         // of one step
   Usage most{1024, uint64_t{1} << 32, uint64_t{8} << 30};
   Usage most_of_peer = most;
   std::chrono::milliseconds idle{300'000};
@@ -55,7 +55,7 @@ struct BodyOptions {
   uint64_t unsent_limit = net::limits::kUnsentBytes;
   // False: whoever owns the body calls compute(), for tests.
   bool own_thread = true;
-  Log log;
+  Log log = {};
 };
 
 class Body {
