@@ -40,7 +40,8 @@ Status check_sampling(const SamplingOptions& o, uint32_t n_vocab) {
       return usage_error("logit_bias: token " + std::to_string(id) + "; the vocabulary has " +
                          std::to_string(n_vocab));
     }
-    if (!inside(bias, -1e4, 1e4)) return out_of_range("logit_bias", bias, "-10000 to 10000");
+    if (!inside(bias, -kMostBias, kMostBias))
+      return out_of_range("logit_bias", bias, "-10000 to 10000");
   }
   return {};
 }
@@ -48,13 +49,15 @@ Status check_sampling(const SamplingOptions& o, uint32_t n_vocab) {
 Sampler::Sampler(SamplingOptions options, uint32_t n_vocab)
     : options_(std::move(options)),
       has_penalty_(options_.repeat_penalty != 1 || options_.presence_penalty != 0 ||
-                   options_.frequency_penalty != 0) {
+                   options_.frequency_penalty != 0),
+      // A temperature whose inverse is infinite would make 0 · ∞ of the largest logit.
+      is_greedy_(!std::isfinite(1 / options_.temperature) || options_.top_k == 1) {
   if (has_penalty_) {
     counts_.resize(n_vocab);
     seen_.reserve(n_vocab);
     is_seen_.resize(n_vocab, 0);
   }
-  if (options_.temperature > 0) candidates_.resize(n_vocab);
+  if (!is_greedy_) candidates_.resize(n_vocab);
 }
 
 void Sampler::push(uint32_t token, bool generated) {
@@ -101,7 +104,7 @@ Result<uint32_t> Sampler::sample(std::span<float> logits, uint64_t position) {
   }
   if (has_penalty_) penalise(logits);
   for (const auto& [id, bias] : options_.logit_bias) logits[id] += bias;
-  if (options_.temperature <= 0 || options_.top_k == 1) {
+  if (is_greedy_) {
     // max_element gives the first of equals: the lowest id.
     return static_cast<uint32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
   }

@@ -13,6 +13,8 @@
 
 namespace splitd {
 
+inline constexpr float kMostBias = 1e4f;  // forbids a token, or leaves no other
+
 struct SamplingOptions {
   double temperature = 0;  // 0: the largest logit
   uint32_t top_k = 0;      // 0: all
@@ -57,6 +59,7 @@ class Sampler {
 
   SamplingOptions options_;
   bool has_penalty_;
+  bool is_greedy_;
   std::vector<Count> counts_;          // by token
   std::vector<uint32_t> seen_;         // tokens whose count is or was not zero, each once
   std::vector<uint8_t> is_seen_;       // by token: whether it stands in seen_

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "runtime/engine/cpu_kv.h"
+#include "runtime/engine/not_finite.h"
 
 namespace splitd {
 
@@ -267,10 +268,19 @@ Status Session::end(Status status) {
   return status;
 }
 
+// The tokens' rows, to rows_.
+Status Session::embed(std::span<const uint32_t> tokens) {
+  rows_.resize(tokens.size() * d_model());
+  pipeline_.head->embed(tokens, rows_.data());
+  const size_t bad = first_not_finite(rows_);
+  if (bad == rows_.size()) return {};
+  return model_error("the embedding of token " + std::to_string(tokens[bad / d_model()]) +
+                     " is not finite at column " + std::to_string(bad % d_model()));
+}
+
 Status Session::send_chunk(std::span<const uint32_t> tokens) {
   const auto n = static_cast<uint32_t>(tokens.size());
-  rows_.resize(size_t{n} * d_model());
-  pipeline_.head->embed(tokens, rows_.data());
+  SPLITD_TRY(embed(tokens));
   TimelineRequest request;
   request.append = Frame{.first = head_.timeline().next_id(),
                          .base = head_.timeline().last_committed(),

@@ -110,6 +110,7 @@ class Session {
   Status rewind_all(uint32_t n_token);
   Status prefill(std::span<const uint32_t> tokens, const ProgressFn& progress,
                  const OnHidden& on_hidden);
+  Status embed(std::span<const uint32_t> tokens);
   Status send_chunk(std::span<const uint32_t> tokens);
   Status finish_chunk(uint32_t n_row);
   Status decode(Generated& out, const GenerateOptions& options, Sampler& sampler,

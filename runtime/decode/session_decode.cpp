@@ -25,8 +25,7 @@ Status Session::send_step(uint32_t last_token, const Draft& draft) {
   }
   n_logits_ = 0;
 
-  rows_.resize(size_t{n} * d_model());
-  pipeline_.head->embed(ids_, rows_.data());
+  SPLITD_TRY(embed(ids_));
   TimelineRequest request;
   frame_head_id_ = head_.timeline().next_id();
   request.append = Frame{.first = frame_head_id_,

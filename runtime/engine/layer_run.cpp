@@ -10,9 +10,13 @@
 namespace splitd {
 
 Result<LayerRun> LayerRun::open(Backend& backend, LayerRange range, const KvShape& shape) {
+  // First what may not fit, which is refused with the numbers.
+  std::unique_ptr<Kv> kv;
+  if (range.begin != range.end) {
+    SPLITD_ASSIGN(kv, backend.make_kv(shape));
+  }
   LayerRun out(backend, range, shape);
-  if (range.begin == range.end) return out;
-  SPLITD_ASSIGN(out.kv_, backend.make_kv(shape));
+  out.kv_ = std::move(kv);
   return out;
 }
 

@@ -12,14 +12,11 @@
 #include "runtime/base/files.h"
 #include "runtime/base/json.h"
 #include "runtime/model/formats/tensor_files.h"
+#include "tests/runtime/model/golden.h"
 #include "tests/temp_dir.h"
 #include "tests/tools/run_splitd.h"
 
 namespace splitd {
-
-inline std::string golden_model(const std::string& name) {
-  return std::string(SPLITD_TEST_DATA) + "/golden/models/" + name;
-}
 
 inline JsonDoc golden_json(const std::string& name) {
   return std::move(*JsonDoc::parse(*read_file(golden_model(name) + "/expected.json")));

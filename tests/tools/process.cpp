@@ -92,6 +92,7 @@ ProcessResult run_process(const std::vector<std::string>& words, const ProcessOp
     }
     if (ready[0].revents != 0) feed(in.write_end, left);
     if (ready[1].revents != 0) drain(out.read_end, result.out);
+    if (result.out.size() >= options.leave_after) out.read_end = FileDescriptor();
     if (ready[2].revents != 0) drain(err.read_end, result.err);
   }
   int status = 0;

@@ -2,6 +2,7 @@
 // its exit code. What blocks longer than a minute is killed and fails the test.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -20,6 +21,7 @@ struct ProcessOptions {
   std::string directory = {};                 // to run in; empty: the test's own
   int close_fd = -1;                          // 0, 1 or 2: closed before the program starts
   std::string out_path = {};                  // stdout goes there instead
+  size_t leave_after = SIZE_MAX;              // the reader of stdout leaves after so many bytes
 };
 
 [[nodiscard]] ProcessResult run_process(const std::vector<std::string>& words,

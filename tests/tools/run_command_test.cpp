@@ -2,16 +2,10 @@
 // continuation, what --json reports, and what is refused.
 #include <gtest/gtest.h>
 
-#include "runtime/base/files.h"
-#include "runtime/base/json.h"
-#include "tests/tools/run_splitd.h"
+#include "tests/tools/golden_model.h"
 
 namespace splitd {
 namespace {
-
-std::string model(const std::string& name) {
-  return std::string(SPLITD_TEST_DATA) + "/golden/models/" + name;
-}
 
 std::string ids_text(Json array) {
   std::string out;
@@ -23,12 +17,13 @@ std::string ids_text(Json array) {
 class RunCommand : public testing::TestWithParam<std::string> {};
 
 TEST_P(RunCommand, ContinuesIdsAsTransformersDoes) {
-  const Result<JsonDoc> expected = JsonDoc::parse(*read_file(model(GetParam()) + "/expected.json"));
+  const Result<JsonDoc> expected =
+      JsonDoc::parse(*read_file(golden_model(GetParam()) + "/expected.json"));
   ASSERT_TRUE(expected.ok());
   for (const Json prompt : expected->root().find("prompts")->elements()) {
-    const ProcessResult result =
-        run_splitd({"run", model(GetParam()), "--ids", ids_text(*prompt.find("tokens")), "-n", "48",
-                    "--ignore-eos", "--compute", "f32", "--kv", "f32", "--ctx", "93", "--json"});
+    const ProcessResult result = run_splitd(
+        {"run", golden_model(GetParam()), "--ids", ids_text(*prompt.find("tokens")), "-n", "48",
+         "--ignore-eos", "--compute", "f32", "--kv", "f32", "--ctx", "93", "--json"});
     ASSERT_EQ(result.exit_code, 0) << result.err;
     const Result<JsonDoc> answer = JsonDoc::parse(result.out);
     ASSERT_TRUE(answer.ok()) << result.out;
@@ -48,8 +43,8 @@ INSTANTIATE_TEST_SUITE_P(Models, RunCommand,
 TEST(RunCommand, TheSameSeedGivesTheSameText) {
   const auto run = [](const char* seed, const char* threads) {
     const ProcessResult result =
-        run_splitd({"run", model("qwen3"), "--ids", "5,6,7", "-n", "20", "--temperature", "1.5",
-                    "--seed", seed, "--threads", threads, "--json"});
+        run_splitd({"run", golden_model("qwen3"), "--ids", "5,6,7", "-n", "20", "--temperature",
+                    "1.5", "--seed", seed, "--threads", threads, "--json"});
     const Result<JsonDoc> answer = JsonDoc::parse(result.out);
     return answer.ok() ? ids_text(*answer->root().find("ids")) : result.err;
   };
@@ -59,7 +54,7 @@ TEST(RunCommand, TheSameSeedGivesTheSameText) {
 
 TEST(RunCommand, RefusesWithTheReason) {
   const auto refused = [](std::vector<std::string> words) {
-    words.insert(words.begin(), {"run", model("llama_bf16")});
+    words.insert(words.begin(), {"run", golden_model("llama_bf16")});
     const ProcessResult result = run_splitd(words);
     return std::to_string(result.exit_code) + " " + result.err;
   };

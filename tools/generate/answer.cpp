@@ -1,29 +1,39 @@
 #include "tools/generate/answer.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "runtime/base/json.h"
 #include "runtime/decode/stop_strings.h"
 #include "tools/generate/cancel_watch.h"
+#include "tools/generate/options.h"
 
 namespace splitd::cli {
 Status answer_prompt(Context& context, TextModel& model, const std::vector<uint32_t>& prompt,
-                     const SamplingOptions& sampling, Output* stream, Answer& answer) {
+                     Output* stream, Answer& answer) {
+  SPLITD_ASSIGN(const SamplingOptions sampling,
+                read_sampling(context, model.path(), model.config().n_vocab));
   GenerateOptions options;
   options.max_tokens = static_cast<uint32_t>(context.integer("max-tokens"));
   if (!context.flag("ignore-eos")) options.stop_ids = model.config().eos;
   answer.seed = sampling.seed;
 
+  // A prompt that does not fit is refused before anything is read or computed.
   SPLITD_ASSIGN(Session * session, model.session(prompt.size(), options.max_tokens));
+  SPLITD_TRY(model.read_ahead(context.progress()));
   Sampler sampler(sampling, model.config().n_vocab);
   // A model without a tokenizer answers with ids alone.
+  const Tokenizer* tokenizer = nullptr;
   std::optional<StreamDecoder> decoder;
-  if (const Result<const Tokenizer*> tokenizer = model.tokenizer())
-    decoder.emplace(**tokenizer, false);
+  if (const Result<const Tokenizer*> known = model.tokenizer()) {
+    tokenizer = *known;
+    decoder.emplace(*tokenizer, false);
+  }
   StopStrings stops(context.texts("stop"));
   const auto show = [&](std::string_view text) {
     answer.text += text;
     if (stream == nullptr || text.empty()) return true;
+    context.end_progress();
     stream->write(text);
     return stream->flush().ok();
   };
@@ -33,7 +43,8 @@ Status answer_prompt(Context& context, TextModel& model, const std::vector<uint3
     answer.ids.push_back(token);
     const bool is_stop = std::find(options.stop_ids.begin(), options.stop_ids.end(), token) !=
                          options.stop_ids.end();
-    if (is_stop || !decoder) return true;
+    // Tables are often padded beyond the vocabulary: such a token has no text.
+    if (is_stop || !decoder || !tokenizer->token_of(token)) return true;
     Result<std::string> piece = decoder->push(token);
     if (!piece) {
       failure = piece.take_error();
@@ -47,6 +58,7 @@ Status answer_prompt(Context& context, TextModel& model, const std::vector<uint3
     const CancelWatch watch(context, *session);
     return session->generate(prompt, options, sampler, on_token, context.progress());
   }();
+  context.end_progress();
   if (!answer.stopped && decoder) {
     const StopStrings::Step step = stops.push(decoder->finish());
     answer.stopped = step.stopped;
@@ -56,6 +68,8 @@ Status answer_prompt(Context& context, TextModel& model, const std::vector<uint3
   if (!generated) return generated.take_error();
   if (!failure.message.empty()) return failure;
   answer.statistics = std::move(*generated);
+  context.log().debug("prompt of " + std::to_string(prompt.size()) + " tokens, " +
+                      std::to_string(answer.statistics.n_reused) + " computed before");
   answer.stopped = answer.stopped || answer.statistics.reason == FinishReason::stop;
   return {};
 }

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "runtime/decode/sampler.h"
+#include "runtime/decode/session.h"
 #include "tools/command.h"
 #include "tools/generate/text_model.h"
 
@@ -20,11 +20,11 @@ struct Answer {
   Generated statistics;
 };
 
-// Generates after `prompt`. Text goes to `stream` as it comes, where that is not nullptr. An
-// interrupt ends it with ErrorKind::interrupted; what was written stays in `answer`.
+// Generates after `prompt` as the flags say. Text goes to `stream` as it comes, where that is not
+// nullptr. An interrupt ends it with ErrorKind::interrupted; what was written stays in `answer`.
 [[nodiscard]] Status answer_prompt(Context& context, TextModel& model,
-                                   const std::vector<uint32_t>& prompt,
-                                   const SamplingOptions& sampling, Output* stream, Answer& answer);
+                                   const std::vector<uint32_t>& prompt, Output* stream,
+                                   Answer& answer);
 
 // The object of tools/CLI.md, without a newline.
 [[nodiscard]] std::string answer_json(const Answer& answer, double load_ms);

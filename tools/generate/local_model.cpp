@@ -71,7 +71,8 @@ Status LocalModel::read_ahead(const ModelPart& part, const ProgressFn& progress)
 }
 
 Result<uint32_t> LocalModel::context(uint64_t n_row) const {
-  const uint64_t most = config().n_ctx;
+  constexpr uint64_t kMostRows = 2'000'000'000;  // of a session, with its pending ones
+  const uint64_t most = std::min(config().n_ctx, kMostRows);
   const uint64_t rows = options_.n_ctx != 0 ? options_.n_ctx : std::min(n_row, most);
   if (rows <= most) return static_cast<uint32_t>(rows);
   return usage_error("--ctx: " + std::to_string(rows) + "; the model was made for " +

@@ -1,6 +1,8 @@
 #include "tools/generate/options.h"
 
 #include <algorithm>
+#include <charconv>
+#include <cmath>
 #include <random>
 #include <thread>
 
@@ -17,7 +19,7 @@ FlagGroup sampling_flags() {
                .help = "the most tokens of an answer",
                .fallback = "1024",
                .short_name = 'n',
-               .min = 0,
+               .min = 1,
                .max = 1e9},
               {.name = "temperature",
                .kind = FlagKind::real,
@@ -61,6 +63,11 @@ FlagGroup sampling_flags() {
                .help = "…once for each time",
                .min = -100,
                .max = 100},
+              {.name = "logit-bias",
+               .kind = FlagKind::text,
+               .metavar = "ID=X",
+               .help = "add X to the logit of token ID",
+               .repeatable = true},
               {.name = "seed",
                .kind = FlagKind::integer,
                .metavar = "S",
@@ -128,9 +135,9 @@ Result<EngineOptions> read_engine_options(const Context& context) {
 }
 
 // A number of the file, where it is there and is one.
-static std::optional<double> number(Json config, std::string_view name) {
+static double number_or(Json config, std::string_view name, double fallback) {
   const std::optional<Json> field = config.find(name);
-  return field ? field->to_f64() : std::nullopt;
+  return field ? field->to_f64().value_or(fallback) : fallback;
 }
 
 static Status read_generation_config(const std::string& model_path, SamplingOptions& options) {
@@ -138,16 +145,45 @@ static Status read_generation_config(const std::string& model_path, SamplingOpti
   if (!is_directory(model_path) || !path_exists(path)) return {};
   SPLITD_ASSIGN(std::string text, read_file(path, uint64_t{1} << 20));
   Result<JsonDoc> doc = JsonDoc::parse(std::move(text));
-  if (!doc) return doc.take_error().within(path);
+  if (!doc) return model_error(path + ": " + doc.error().message);
   const Json config = doc->root();
   const std::optional<Json> sample = config.find("do_sample");
   if (!sample || sample->to_bool() != true) return {};
-  options.temperature = number(config, "temperature").value_or(1.0);
-  options.top_k = static_cast<uint32_t>(number(config, "top_k").value_or(50.0));
-  options.top_p = number(config, "top_p").value_or(1.0);
-  options.min_p = number(config, "min_p").value_or(0.0);
-  options.repeat_penalty = number(config, "repetition_penalty").value_or(1.0);
+  const double top_k = number_or(config, "top_k", 50);
+  if (!(top_k >= 0 && top_k <= 1e9)) {
+    return model_error(path + ": top_k is " + std::string(config.find("top_k")->text()) +
+                       "; 0 (all) to 1000000000 is accepted");
+  }
+  options.top_k = static_cast<uint32_t>(top_k);
+  options.temperature = number_or(config, "temperature", 1);
+  options.top_p = number_or(config, "top_p", 1);
+  options.min_p = number_or(config, "min_p", 0);
+  options.repeat_penalty = number_or(config, "repetition_penalty", 1);
+  Status status = check_sampling(options, 0);
+  if (!status.ok()) return model_error(path + ": " + status.error().message);
   return {};
+}
+
+static Result<std::vector<std::pair<uint32_t, float>>> read_biases(const Context& context,
+                                                                   uint32_t n_vocab) {
+  std::vector<std::pair<uint32_t, float>> out;
+  for (const std::string& text : context.texts("logit-bias")) {
+    const char* const end = text.data() + text.size();
+    uint32_t id = 0;
+    float bias = 0;
+    const auto [equals, id_error] = std::from_chars(text.data(), end, id);
+    bool good = id_error == std::errc() && equals != end && *equals == '=' && id < n_vocab;
+    if (good) {
+      const auto [last, bias_error] = std::from_chars(equals + 1, end, bias);
+      good = bias_error == std::errc() && last == end && std::fabs(bias) <= kMostBias;
+    }
+    if (!good) {
+      return usage_error("--logit-bias: " + quoted(text) + " is not ID=X with ID below " +
+                         std::to_string(n_vocab) + ", the vocabulary, and X from -10000 to 10000");
+    }
+    out.emplace_back(id, bias);
+  }
+  return out;
 }
 
 Result<SamplingOptions> read_sampling(const Context& context, const std::string& model_path,
@@ -166,6 +202,7 @@ Result<SamplingOptions> read_sampling(const Context& context, const std::string&
   take("repeat-penalty", options.repeat_penalty);
   take("presence-penalty", options.presence_penalty);
   take("frequency-penalty", options.frequency_penalty);
+  SPLITD_ASSIGN(options.logit_bias, read_biases(context, n_vocab));
   if (context.given("seed")) {
     options.seed = static_cast<uint64_t>(context.integer("seed"));
   } else {

@@ -1,6 +1,7 @@
 #include "tools/generate/text_model.h"
 
 #include <algorithm>
+#include <chrono>
 
 #include "runtime/base/json.h"
 
@@ -10,8 +11,15 @@ namespace splitd::cli {
 static constexpr uint32_t kMaxPending = 2 * TextModel::kMostStepRows;
 static constexpr uint64_t kFirstRoom = 4096;  // rows for a text that grows
 
+using Clock = std::chrono::steady_clock;
+
+static double ms_since(Clock::time_point start) {
+  return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
+}
+
 Result<std::unique_ptr<TextModel>> TextModel::open(const std::string& path,
                                                    const EngineOptions& options) {
+  const Clock::time_point start = Clock::now();
   auto model = std::unique_ptr<TextModel>(new TextModel);
   model->kv_ = options.kv;
   model->fixed_room_ = options.n_ctx != 0;
@@ -19,6 +27,7 @@ Result<std::unique_ptr<TextModel>> TextModel::open(const std::string& path,
   if (Result<uint32_t> room = model->model_->context(0); !room) return room.take_error();
   SPLITD_ASSIGN(model->backend_, model->model_->backend(model->model_->whole()));
   model->body_ = std::make_unique<LocalStage>(*model->backend_);
+  model->load_ms_ = ms_since(start);
   return model;
 }
 
@@ -66,8 +75,10 @@ Result<std::vector<uint32_t>> TextModel::raw_ids(std::string_view text) {
 
 Status TextModel::read_ahead(const ProgressFn& progress) {
   if (is_read_) return {};
+  const Clock::time_point start = Clock::now();
   SPLITD_TRY(model_->read_ahead(model_->whole(), progress));
   is_read_ = true;
+  load_ms_ += ms_since(start);
   return {};
 }
 

@@ -43,6 +43,7 @@ class TextModel {
 
   // Reads all weights into memory, once.
   Status read_ahead(const ProgressFn& progress);
+  double load_ms() const { return load_ms_; }  // that opening and reading ahead took
 
   // From now on sessions have room to spare: a conversation grows, and a session that is replaced
   // computes all of it again.
@@ -62,6 +63,7 @@ class TextModel {
   bool fixed_room_ = false;  // --ctx
   bool grows_ = false;
   bool is_read_ = false;
+  double load_ms_ = 0;
   std::optional<Tokenizer> tokenizer_;
   std::optional<ChatTemplate> template_;
   std::unique_ptr<Backend> backend_;

@@ -42,6 +42,9 @@ std::vector<double> frequencies(SamplingOptions options, const std::vector<float
 TEST(Sampler, GreedyTakesTheLowestIdOfEquals) {
   EXPECT_EQ(sample({}, {1, 3, 3, 2}), 1u);
   EXPECT_EQ(sample({.temperature = 1, .top_k = 1}, {1, 2, 3, 3}), 2u);
+  for (const double cold : {1e-3, 1e-30, 1e-300, 5e-324}) {
+    EXPECT_EQ(sample({.temperature = cold, .top_p = 0.9}, {1, 3, 2.9f, 2}), 1u) << cold;
+  }
 }
 
 TEST(Sampler, DrawsTheSoftmax) {
