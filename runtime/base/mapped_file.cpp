@@ -67,6 +67,11 @@ void MappedFile::advise(uint64_t begin, uint64_t length, Advice advice) const {
       flag = MADV_WILLNEED;
       break;
     case Advice::read_now:
+#ifdef MADV_HUGEPAGE
+      // What is not in memory yet is then read in blocks of 2 MiB that lie together, where the file
+      // system can: read as single pages, strewn, a stream over them is up to a quarter slower.
+      ::madvise(data_ + first, end - first, MADV_HUGEPAGE);
+#endif
 #ifdef MADV_POPULATE_READ  // Linux 5.14; older kernels answer an error, which is no harm
       flag = MADV_POPULATE_READ;
 #else

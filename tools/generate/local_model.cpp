@@ -58,11 +58,9 @@ Status LocalModel::read_ahead(const ModelPart& part, const ProgressFn& progress)
     files_.files().files()[piece.file].advise(piece.begin, piece.end - piece.begin, advice);
   };
   uint64_t done = 0;
-  for (size_t i = 0; i < pieces.size(); ++i) {
-    // The disk is kept busy with the next piece while this one is waited for.
-    if (i + 1 < pieces.size()) advise(pieces[i + 1], MappedFile::Advice::will_need);
-    advise(pieces[i], MappedFile::Advice::read_now);
-    done += pieces[i].end - pieces[i].begin;
+  for (const FileRange& piece : pieces) {
+    advise(piece, MappedFile::Advice::read_now);
+    done += piece.end - piece.begin;
     if (progress && !progress({"weights", done, total})) {
       return Error{ErrorKind::interrupted, "interrupted"};
     }
