@@ -20,6 +20,7 @@ Command doctor_command();
 Command completion_command();
 Command help_command();
 #ifdef SPLITD_NET
+Command local_command();
 Command pull_command();
 #endif
 

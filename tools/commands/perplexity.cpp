@@ -52,7 +52,7 @@ Result<double> score_text(Context& context, TextModel& model, std::span<const ui
   for (size_t begin = 0; n_scored < text.size(); begin += window / 2) {
     const std::span<const uint32_t> part =
         text.subspan(begin, std::min(window, text.size() - begin));
-    const CancelWatch watch(context, *session);
+    const CancelWatch watch(context, [&] { session->cancel(); });
     SPLITD_TRY(session->score(part, [&](size_t row, std::span<float> logits) -> Status {
       if (begin + row + 1 != n_scored || row + 1 == part.size()) return {};
       const double loss = negative_log_likelihood(logits, part[row + 1]);

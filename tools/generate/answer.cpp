@@ -9,6 +9,32 @@
 #include "tools/generate/options.h"
 
 namespace splitd::cli {
+
+static NetworkUse since(const NetworkUse& before, NetworkUse now) {
+  now.bytes_up -= before.bytes_up;
+  now.bytes_down -= before.bytes_down;
+  now.n_reconnect -= before.n_reconnect;
+  now.n_step -= before.n_step;
+  now.step_ms -= before.step_ms;
+  now.body_ms -= before.body_ms;
+  return now;
+}
+
+// What a step took beyond the round trip and the body's own time is ours.
+static void write_network(JsonWriter& json, const NetworkUse& use) {
+  json.key("network").begin_object();
+  if (use.rtt_ms) json.field("rtt_ms", *use.rtt_ms);
+  json.field("bytes_up", use.bytes_up).field("bytes_down", use.bytes_down);
+  if (use.n_step > 0) {
+    const auto n = static_cast<double>(use.n_step);
+    json.field("step_ms", use.step_ms / n).field("body_ms_per_step", use.body_ms / n);
+    if (use.rtt_ms) {
+      json.field("overhead_ms_per_step", (use.step_ms - use.body_ms) / n - *use.rtt_ms);
+    }
+  }
+  json.field("reconnects", use.n_reconnect).end_object();
+}
+
 Status answer_prompt(Context& context, TextModel& model, const std::vector<uint32_t>& prompt,
                      Output* stream, Answer& answer) {
   SPLITD_ASSIGN(const SamplingOptions sampling,
@@ -19,7 +45,12 @@ Status answer_prompt(Context& context, TextModel& model, const std::vector<uint3
   answer.seed = sampling.seed;
 
   // A prompt that does not fit is refused before anything is read or computed.
-  SPLITD_ASSIGN(Session * session, model.session(prompt.size(), options.max_tokens));
+  Result<Session*> opened = [&] {
+    const CancelWatch watch(context, [&] { model.interrupt(); });
+    return model.session(prompt.size(), options.max_tokens);
+  }();
+  if (!opened) return opened.take_error();
+  Session* const session = *opened;
   SPLITD_TRY(model.read_ahead(context.progress()));
   Sampler sampler(sampling, model.config().n_vocab);
   // A model without a tokenizer answers with ids alone.
@@ -38,6 +69,7 @@ Status answer_prompt(Context& context, TextModel& model, const std::vector<uint3
     return stream->flush().ok();
   };
 
+  const std::optional<NetworkUse> before = model.network();
   Error failure;
   const auto on_token = [&](uint32_t token) {
     answer.ids.push_back(token);
@@ -55,7 +87,7 @@ Status answer_prompt(Context& context, TextModel& model, const std::vector<uint3
     return show(step.text) && !step.stopped;
   };
   Result<Generated> generated = [&] {
-    const CancelWatch watch(context, *session);
+    const CancelWatch watch(context, [&] { session->cancel(); });
     return session->generate(prompt, options, sampler, on_token, context.progress());
   }();
   context.end_progress();
@@ -68,6 +100,7 @@ Status answer_prompt(Context& context, TextModel& model, const std::vector<uint3
   if (!generated) return generated.take_error();
   if (!failure.message.empty()) return failure;
   answer.statistics = std::move(*generated);
+  if (before) answer.network = since(*before, *model.network());
   context.log().debug("prompt of " + std::to_string(prompt.size()) + " tokens, " +
                       std::to_string(answer.statistics.n_reused) + " computed before");
   answer.stopped = answer.stopped || answer.statistics.reason == FinishReason::stop;
@@ -92,7 +125,9 @@ std::string answer_json(const Answer& answer, double load_ms) {
   // The first token comes from the prompt's last row and no step.
   const double stepped = n_token > 0 ? n_token - 1 : 0;
   json.field("tokens_per_step", s.n_step > 0 ? stepped / static_cast<double>(s.n_step) : 0.0);
-  return json.end_object().end_object().take();
+  json.end_object();
+  if (answer.network) write_network(json, *answer.network);
+  return json.end_object().take();
 }
 
 }  // namespace splitd::cli

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,7 @@ struct Answer {
   bool stopped = false;       // by EOS or a stop string; else by length
   uint64_t seed = 0;
   Generated statistics;
+  std::optional<NetworkUse> network;  // of this answer
 };
 
 // Generates after `prompt` as the flags say. Text goes to `stream` as it comes, where that is not

@@ -1,24 +1,25 @@
-// Owns: passing the user's interrupt on to a session that computes: a signal handler could not.
+// Owns: passing the user's interrupt on to work that another call ends: a signal handler could not.
 // Lives as long as the work.
 #pragma once
 
 #include <chrono>
 #include <condition_variable>
+#include <functional>
 #include <mutex>
 #include <thread>
+#include <utility>
 
-#include "runtime/decode/session.h"
 #include "tools/command.h"
 
 namespace splitd::cli {
 
 class CancelWatch {
  public:
-  CancelWatch(const Context& context, Session& session)
-      : thread_([this, &context, &session] {
+  CancelWatch(const Context& context, std::function<void()> cancel)
+      : thread_([this, &context, cancel = std::move(cancel)] {
           std::unique_lock lock(mutex_);
           while (!done_) {
-            if (context.cancelled()) return session.cancel();
+            if (context.cancelled()) return cancel();
             ended_.wait_for(lock, std::chrono::milliseconds(20));
           }
         }) {}

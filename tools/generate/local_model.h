@@ -35,6 +35,7 @@ class LocalModel {
   const ModelFiles& files() const { return files_; }
   const ModelConfig& config() const { return files_.config(); }
   ModelPart whole() const { return {{0, config().n_layer}, true, true}; }
+  const kernels::KernelTable& table() const { return table_; }
   ThreadPool& pool() { return pool_; }  // while no backend computes
 
   // A backend for one part; it must not outlive this.

@@ -17,16 +17,31 @@ static double ms_since(Clock::time_point start) {
   return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
 }
 
+static Result<ModelParts> all_here(LocalModel& model) {
+  ModelParts parts;
+  parts.here = {model.whole()};
+  SPLITD_ASSIGN(parts.head, model.backend(model.whole()));
+  parts.body = std::make_unique<LocalStage>(*parts.head);
+  parts.pipeline.head = parts.pipeline.tail = parts.head.get();
+  parts.pipeline.body = parts.body.get();
+  return parts;
+}
+
 Result<std::unique_ptr<TextModel>> TextModel::open(const std::string& path,
                                                    const EngineOptions& options) {
+  return open(path, options, all_here);
+}
+
+Result<std::unique_ptr<TextModel>> TextModel::open(const std::string& path,
+                                                   const EngineOptions& options,
+                                                   const Place& place) {
   const Clock::time_point start = Clock::now();
   auto model = std::unique_ptr<TextModel>(new TextModel);
   model->kv_ = options.kv;
   model->fixed_room_ = options.n_ctx != 0;
   SPLITD_ASSIGN(model->model_, LocalModel::open(path, options));
   if (Result<uint32_t> room = model->model_->context(0); !room) return room.take_error();
-  SPLITD_ASSIGN(model->backend_, model->model_->backend(model->model_->whole()));
-  model->body_ = std::make_unique<LocalStage>(*model->backend_);
+  SPLITD_ASSIGN(model->parts_, place(*model->model_));
   model->load_ms_ = ms_since(start);
   return model;
 }
@@ -76,7 +91,7 @@ Result<std::vector<uint32_t>> TextModel::raw_ids(std::string_view text) {
 Status TextModel::read_ahead(const ProgressFn& progress) {
   if (is_read_) return {};
   const Clock::time_point start = Clock::now();
-  SPLITD_TRY(model_->read_ahead(model_->whole(), progress));
+  for (const ModelPart& part : parts_.here) SPLITD_TRY(model_->read_ahead(part, progress));
   is_read_ = true;
   load_ms_ += ms_since(start);
   return {};
@@ -92,9 +107,7 @@ bool TextModel::is_long(uint64_t n_row) const {
 
 Status TextModel::open_session(uint32_t n_row) {
   session_.reset();
-  SPLITD_ASSIGN(session_,
-                Session::open({backend_.get(), {0, 0}, body_.get(), backend_.get(), {0, 0}},
-                              {n_row, kMaxPending, kv_}));
+  SPLITD_ASSIGN(session_, Session::open(parts_.pipeline, {n_row, kMaxPending, kv_}));
   session_rows_ = n_row;
   return {};
 }

@@ -2,6 +2,7 @@
 // the session of the text at hand, beside the model itself. One thread uses it.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -21,6 +22,28 @@ struct Message {
   std::string content;
 };
 
+// What the network between the parts of a model has carried so far.
+struct NetworkUse {
+  std::optional<double> rtt_ms;
+  uint64_t bytes_up = 0;
+  uint64_t bytes_down = 0;
+  uint64_t n_reconnect = 0;
+  uint64_t n_step = 0;  // that were alone in flight; of those:
+  double step_ms = 0;   // from handing a step over to having its reply
+  double body_ms = 0;   // …of which the body says it took
+};
+
+// Where the parts of a model are computed.
+struct ModelParts {
+  std::vector<ModelPart> here;    // what is read ahead
+  std::unique_ptr<Backend> head;  // the embedding, and the layers before the body's
+  std::unique_ptr<Backend> tail;  // the layers after it, and the head; nothing: `head` has them
+  std::unique_ptr<Stage> body;
+  Pipeline pipeline;                     // of these
+  std::function<NetworkUse()> network;   // where there is one
+  std::function<void()> interrupt_open;  // ends a body's open() from another thread
+};
+
 class TextModel {
  public:
   // The most rows of one step, the last token's among them.
@@ -29,11 +52,15 @@ class TextModel {
   // Touches no weights yet. Without a tokenizer only ids can be used.
   static Result<std::unique_ptr<TextModel>> open(const std::string& path,
                                                  const EngineOptions& options);
+  // …with its parts wherever `place` puts them.
+  using Place = std::function<Result<ModelParts>(LocalModel& model)>;
+  static Result<std::unique_ptr<TextModel>> open(const std::string& path,
+                                                 const EngineOptions& options, const Place& place);
 
   const ModelConfig& config() const { return model_->config(); }
   const std::string& path() const { return model_->files().path(); }
   LocalModel& local() { return *model_; }
-  const Backend& backend() const { return *backend_; }
+  const Backend& backend() const { return *parts_.head; }
   Result<const Tokenizer*> tokenizer();
   Result<const ChatTemplate*> chat_template();
 
@@ -52,6 +79,13 @@ class TextModel {
   // The session, with room for the prompt and as much of `n_more` as the model or --ctx allows. One
   // that is too small is replaced. Refuses a prompt that does not fit, with both counts.
   Result<Session*> session(uint64_t n_prompt, uint64_t n_more);
+  // Ends a session() that waits for another machine. From any thread.
+  void interrupt() const {
+    if (parts_.interrupt_open) parts_.interrupt_open();
+  }
+  std::optional<NetworkUse> network() const {
+    return parts_.network ? std::optional(parts_.network()) : std::nullopt;
+  }
 
  private:
   TextModel() = default;
@@ -66,8 +100,7 @@ class TextModel {
   double load_ms_ = 0;
   std::optional<Tokenizer> tokenizer_;
   std::optional<ChatTemplate> template_;
-  std::unique_ptr<Backend> backend_;
-  std::unique_ptr<LocalStage> body_;
+  ModelParts parts_;
   std::unique_ptr<Session> session_;
   uint32_t session_rows_ = 0;
 };

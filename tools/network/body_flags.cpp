@@ -56,9 +56,10 @@ static Status read_addresses(const Context& context, const net::TlsOptions& tls,
     Result<BodyAddress> address = parse_body_address(text);
     if (!address) return address.take_error().within("--body");
     if (!tls.any() && !context.flag("insecure") && !is_loopback_name(address->host)) {
-      return usage_error("--body: " + text +
-                         " is another machine, and without TLS everyone between can read and "
-                         "change what is sent: --psk-file or --cert, --key and --ca, or --insecure");
+      return usage_error(
+          "--body: " + text +
+          " is another machine, and without TLS everyone between can read and "
+          "change what is sent: --psk-file or --cert, --key and --ca, or --insecure");
     }
     bodies.push_back(std::move(*address));
   }

@@ -1,0 +1,90 @@
+#include "tools/network/ends.h"
+
+#include <utility>
+
+#include "runtime/split/remote_stage.h"
+#include "tools/generate/cancel_watch.h"
+
+namespace splitd::cli {
+namespace {
+
+// Small chunks fill the line sooner, and several must be on it: an answer takes a round trip.
+constexpr uint32_t kChunkRows = 128;
+constexpr uint32_t kChunksInFlight = kReplyWindow - 1;
+
+// The body's layers: what is left by the ends as the user wants them, or as the body offers.
+Result<LayerRange> body_layers(Context& context, RemoteStage& body, const BodyChoice& choice,
+                               uint32_t n_layer) {
+  uint32_t head = choice.head.value_or(0), tail = choice.tail.value_or(0);
+  if (!choice.head || !choice.tail) {
+    Result<WelcomeMessage> offer = [&] {
+      const CancelWatch watch(context, [&] { body.interrupt(); });
+      return body.ask();
+    }();
+    if (!offer) return offer.take_error();
+    if (offer->layers.end > n_layer) {
+      return peer_error("the body offers layers " + std::to_string(offer->layers.begin) + ":" +
+                        std::to_string(offer->layers.end) + " of " + std::to_string(n_layer));
+    }
+    if (!choice.head) head = offer->layers.begin;
+    if (!choice.tail) tail = n_layer - offer->layers.end;
+  }
+  if (uint64_t{head} + tail >= n_layer) {
+    return usage_error("--head " + std::to_string(head) + " --tail " + std::to_string(tail) +
+                       ": the model has " + std::to_string(n_layer) +
+                       " layers, and at least one is the body's");
+  }
+  return LayerRange{head, n_layer - tail};
+}
+
+NetworkUse use_of(const RemoteTraffic& traffic) {
+  return {.rtt_ms = traffic.rtt_ms,
+          .bytes_up = traffic.bytes_up,
+          .bytes_down = traffic.bytes_down,
+          .n_reconnect = traffic.n_reconnect,
+          .n_step = traffic.n_step,
+          .step_ms = traffic.step_ms,
+          .body_ms = traffic.body_ms};
+}
+
+Result<ModelParts> place_ends(Context& context, LocalModel& model, const BodyChoice& choice) {
+  const uint32_t n_layer = model.config().n_layer;
+  SPLITD_ASSIGN(const Sha256Digest fingerprint, model.files().fingerprint());
+  SPLITD_ASSIGN(
+      std::unique_ptr<RemoteStage> body,
+      RemoteStage::create(model.table(), hex(fingerprint), model.config().d_model, choice.remote));
+  SPLITD_ASSIGN(const LayerRange layers, body_layers(context, *body, choice, n_layer));
+  body->set_layers(layers);
+  if (layers.begin == 0) {
+    context.log().warning("--head 0: the body sees the embeddings, which are the words themselves");
+  }
+
+  ModelParts parts;
+  const ModelPart head{{0, layers.begin}, true, false}, tail{{layers.end, n_layer}, false, true};
+  parts.here = {head, tail};
+  SPLITD_ASSIGN(parts.head, model.backend(head));
+  SPLITD_ASSIGN(parts.tail, model.backend(tail));
+  RemoteStage* const remote = body.get();
+  parts.body = std::move(body);
+  parts.pipeline = {.head = parts.head.get(),
+                    .head_layers = head.layers,
+                    .body = remote,
+                    .tail = parts.tail.get(),
+                    .tail_layers = tail.layers,
+                    .chunk_rows = kChunkRows,
+                    .chunks_in_flight = kChunksInFlight};
+  parts.network = [remote] { return use_of(remote->traffic()); };
+  parts.interrupt_open = [remote] { remote->interrupt(); };
+  return parts;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<TextModel>> open_ends(Context& context, const std::string& path,
+                                             const EngineOptions& engine,
+                                             const BodyChoice& choice) {
+  return TextModel::open(path, engine,
+                         [&](LocalModel& model) { return place_ends(context, model, choice); });
+}
+
+}  // namespace splitd::cli
