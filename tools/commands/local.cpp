@@ -21,7 +21,7 @@ static Status run_local(Context& context) {
 
 Command local_command() {
   return {.name = "local",
-          .summary = "generate text with the model's ends here and its other layers on a body",
+          .summary = "generate text, with the layers between on a body",
           .positionals = {{.name = "MODEL",
                            .help = "a model directory, or org/name that was pulled",
                            .completes = Completes::model},
