@@ -6,7 +6,7 @@ SPLITD     := $(BUILD)/splitd
 FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := build
-.PHONY: build deps deps-aarch64 test check check-all asan tsan aarch64 fuzz bench demo format \
+.PHONY: build deps deps-aarch64 test check check-all random asan tsan aarch64 fuzz bench demo format \
         check-format check-includes check-headers help clean
 
 build: ## build/splitd, release
@@ -27,10 +27,15 @@ check: check-format check-includes ## what CI demands: format, directions, heade
 	@$(MAKE) --no-print-directory check-headers
 	@$(MAKE) --no-print-directory asan
 
-check-all: check ## check, then tsan, aarch64 under qemu, and fuzzing
+check-all: check ## check, then a million random operations, tsan, aarch64 under qemu, and fuzzing
+	@$(MAKE) --no-print-directory random
 	@$(MAKE) --no-print-directory tsan
 	@$(MAKE) --no-print-directory aarch64
 	@$(MAKE) --no-print-directory fuzz
+
+random: build ## a million random operations on a stage; SPLITD_RANDOM_SEED repeats a run
+	SPLITD_RANDOM_OPS=$${SPLITD_RANDOM_OPS:-1000000} SPLITD_RANDOM_SEED=$${SPLITD_RANDOM_SEED:-$$(date +%s)} \
+	  $(BUILD)/tests/runtime/engine/stage_random_test --gtest_brief=1
 
 asan: ## tests under clang with address and undefined-behaviour sanitizers
 	@scripts/deps.sh check

@@ -154,12 +154,13 @@ class HookedBackend final : public Backend {
 };
 
 // All rows of a chain of tokens, each (d_model), computed alone in a fresh session.
-inline std::vector<float> recompute(Backend& backend, const std::vector<uint32_t>& tokens) {
+inline std::vector<float> recompute(Backend& backend, const std::vector<uint32_t>& tokens,
+                                    KvType type = KvType::f32) {
   const size_t d = backend.config().d_model;
   std::vector<float> hidden(tokens.size() * d);
   backend.embed(tokens, hidden.data());
   auto n_ctx = static_cast<uint32_t>(tokens.size());
-  const std::unique_ptr<Kv> kv = std::move(*backend.make_kv({n_ctx, 0, KvType::f32}));
+  const std::unique_ptr<Kv> kv = std::move(*backend.make_kv({n_ctx, 0, type}));
   std::vector<BatchRow> rows;
   for (uint32_t i = 0; i < n_ctx; ++i) rows.push_back({kv.get(), i, i, i + 1, nullptr});
   for (size_t at = 0; at < rows.size(); at += backend.max_rows()) {

@@ -1,13 +1,13 @@
-// The timeline against a naive model that keeps every row for ever and looks everything up by
-// walking. Slots are checked by what they would hold: each new row writes its id, moves copy.
+// The timeline against a naive model of the tree. Slots are checked by what they would hold: each
+// new row writes its id, moves copy.
 #include "runtime/engine/timeline.h"
 
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <map>
 #include <random>
-#include <set>
+
+#include "tests/runtime/engine/naive_tree.h"
 
 namespace splitd {
 namespace {
@@ -123,61 +123,6 @@ TEST(Timeline, RowsUnderADeadBaseAreBornDead) {
 
 // ---------------------------------------------------------------------------------------------
 
-struct NaiveRow {
-  RowId parent;
-  uint32_t position;
-  char state;  // 'c'ommitted, 'p'ending, 'd'ead
-};
-
-class Naive {
- public:
-  std::vector<NaiveRow> rows;
-  std::vector<RowId> committed;
-
-  bool below(RowId id, RowId ancestor) const {
-    while (id != kNoRow && id != ancestor) id = rows[id].parent;
-    return id == ancestor;
-  }
-  void keep(RowId id) {
-    if (!committed.empty() && id == committed.back()) return;
-    if (id == kNoRow) return;
-    for (RowId r = 0; r < rows.size(); ++r) {
-      if (rows[r].state != 'p') continue;
-      if (below(id, r))
-        rows[r].state = 'c';
-      else if (!below(r, id))
-        rows[r].state = 'd';
-    }
-    committed.clear();
-    for (RowId r = id; r != kNoRow; r = rows[r].parent) committed.insert(committed.begin(), r);
-  }
-  void rewind(uint32_t n) {
-    for (NaiveRow& row : rows) {
-      if (row.state == 'p' || (row.state == 'c' && row.position >= n)) row.state = 'd';
-    }
-    committed.resize(n);
-  }
-  void append(const Frame& frame) {
-    const RowId last = committed.empty() ? kNoRow : committed.back();
-    const bool dead = frame.base != last && (frame.base == kNoRow || rows[frame.base].state == 'd');
-    if (frame.commit && !dead) {
-      for (NaiveRow& row : rows) row.state = row.state == 'p' ? 'd' : row.state;
-    }
-    for (uint32_t i = 0; i < frame.n_row; ++i) {
-      const int32_t p = frame.parents.empty() ? static_cast<int32_t>(i) - 1 : frame.parents[i];
-      const RowId parent = p < 0 ? frame.base : frame.first + static_cast<RowId>(p);
-      const uint32_t position = parent == kNoRow ? 0 : rows[parent].position + 1;
-      rows.push_back({parent, position, dead ? 'd' : frame.commit ? 'c' : 'p'});
-      if (frame.commit && !dead) committed.push_back(static_cast<RowId>(rows.size() - 1));
-    }
-  }
-  std::vector<RowId> path(RowId id) const {
-    std::vector<RowId> out;
-    for (; id != kNoRow; id = rows[id].parent) out.insert(out.begin(), id);
-    return out;
-  }
-};
-
 class RandomTimeline : public testing::TestWithParam<uint32_t> {};
 
 TEST_P(RandomTimeline, AgreesWithTheNaiveModel) {
@@ -185,7 +130,7 @@ TEST_P(RandomTimeline, AgreesWithTheNaiveModel) {
   std::mt19937 random(GetParam());
   const auto below = [&](uint32_t n) { return n == 0 ? 0u : static_cast<uint32_t>(random() % n); };
   Timeline timeline(kCtx, kPending);
-  Naive naive;
+  NaiveTree naive({kCtx, kPending, KvType::f32}, 0);
   std::vector<RowId> content(timeline.n_slot(), kNoRow);
   size_t accepted = 0, refused = 0, born_dead = 0, moved = 0;
   for (int step = 0; step < 3000; ++step) {
@@ -219,15 +164,15 @@ TEST_P(RandomTimeline, AgreesWithTheNaiveModel) {
       }
       request.append = frame;
     }
-    if (!timeline.check(request).ok()) {
+    const bool right = naive.check(request) == NaiveTree::Verdict::accepted;
+    ASSERT_EQ(timeline.check(request).ok(), right);
+    if (!right) {
       ++refused;
       continue;
     }
     ++accepted;
     const Timeline::Applied applied = timeline.apply(request);
-    if (request.edit == Edit::keep) naive.keep(request.keep);
-    if (request.edit == Edit::rewind) naive.rewind(request.rewind);
-    if (request.append) naive.append(*request.append);
+    naive.apply(request, std::vector<uint32_t>(request.append ? request.append->n_row : 0));
     for (const SlotMove& move : applied.moves) content[move.to] = content[move.from];
     moved += applied.moves.size();
     for (const RowPlace& row : applied.rows) {
@@ -248,7 +193,8 @@ TEST_P(RandomTimeline, AgreesWithTheNaiveModel) {
       ++pending;
       uint32_t slots[kPending];
       const uint32_t n = timeline.pending_path(id, slots);
-      const std::vector<RowId> path = naive.path(id);
+      std::vector<RowId> path;
+      for (RowId at = id; at != kNoRow; at = naive.rows[at].parent) path.insert(path.begin(), at);
       ASSERT_EQ(naive.committed.size() + n, path.size());
       for (uint32_t i = 0; i < n; ++i)
         ASSERT_EQ(content[slots[i]], path[naive.committed.size() + i]);
