@@ -24,6 +24,7 @@ size_t StopStrings::held_suffix() const {
 }
 
 StopStrings::Step StopStrings::push(std::string_view piece) {
+  held_.erase(0, n_shown_);
   held_ += piece;
   size_t first = std::string::npos;
   size_t first_end = std::string::npos;
@@ -38,15 +39,15 @@ StopStrings::Step StopStrings::push(std::string_view piece) {
   }
   if (first != std::string::npos) {
     held_.resize(first);
-    return {std::exchange(held_, {}), true};
+    n_shown_ = first;
+    return {held_, true};
   }
-  const size_t shown = held_.size() - held_suffix();
-  Step step{held_.substr(0, shown), false};
-  held_.erase(0, shown);
-  return step;
+  n_shown_ = held_.size() - held_suffix();
+  return {std::string_view(held_).substr(0, n_shown_), false};
 }
 
 std::string StopStrings::finish() {
+  held_.erase(0, std::exchange(n_shown_, 0));
   return std::exchange(held_, {});
 }
 

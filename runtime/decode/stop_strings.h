@@ -14,8 +14,8 @@ class StopStrings {
   explicit StopStrings(std::vector<std::string> stops);
 
   struct Step {
-    std::string text;      // may be shown now
-    bool stopped = false;  // a stop string was met; it and what follows is not in `text`
+    std::string_view text;  // may be shown now; good until the next call
+    bool stopped = false;   // a stop string was met; it and what follows is not in `text`
   };
   // Nothing may be pushed after a step that stopped.
   Step push(std::string_view piece);
@@ -27,6 +27,7 @@ class StopStrings {
 
   std::vector<std::string> stops_;
   std::string held_;
+  size_t n_shown_ = 0;  // bytes of held_ that the last step gave out
 };
 
 }  // namespace splitd

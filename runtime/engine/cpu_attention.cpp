@@ -97,6 +97,9 @@ void CpuAttention::plan(uint32_t layer) {
     }
   }
   partials_.bytes(partials);
+  // Of all threads now: which of them will claim a task is not known.
+  const size_t scratch = table_.attention.scratch_bytes(config_.d_head, group_heads);
+  for (AlignedBuffer& buffer : scratch_) buffer.bytes(scratch);
 }
 
 void CpuAttention::plan_splits(uint32_t layer, uint32_t g, size_t partial_begin) {

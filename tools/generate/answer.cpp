@@ -71,18 +71,20 @@ Status answer_prompt(Context& context, TextModel& model, const std::vector<uint3
 
   const std::optional<NetworkUse> before = model.network();
   Error failure;
+  std::string piece;
+  answer.ids.reserve(std::min(options.max_tokens, 4096u));
   const auto on_token = [&](uint32_t token) {
     answer.ids.push_back(token);
     const bool is_stop = std::find(options.stop_ids.begin(), options.stop_ids.end(), token) !=
                          options.stop_ids.end();
     // Tables are often padded beyond the vocabulary: such a token has no text.
     if (is_stop || !decoder || !tokenizer->token_of(token)) return true;
-    Result<std::string> piece = decoder->push(token);
-    if (!piece) {
-      failure = piece.take_error();
+    piece.clear();
+    if (Status status = decoder->push(token, piece); !status.ok()) {
+      failure = status.take_error();
       return false;
     }
-    const StopStrings::Step step = stops.push(*piece);
+    const StopStrings::Step step = stops.push(piece);
     answer.stopped = step.stopped;
     return show(step.text) && !step.stopped;
   };

@@ -16,30 +16,33 @@ constexpr std::string_view kSupported =
 constexpr size_t kMaxStripped = 1024;
 
 // Passes on the whole characters of state.held, invalid bytes replaced; keeps an incomplete one.
-void release_utf8(std::string& held, bool at_end, std::vector<std::string>& out) {
-  std::string text;
+void release_utf8(std::string& held, bool at_end, TokenTexts& out) {
+  std::string* text = nullptr;
+  const auto append = [&](std::string_view part) {
+    if (part.empty()) return;
+    if (text == nullptr) text = &out.add();
+    text->append(part);
+  };
   size_t at = 0;
   while (at < held.size()) {
     const std::string_view rest = std::string_view(held).substr(at);
     const size_t good = utf8_valid_prefix(rest);
-    text.append(rest.substr(0, good));
+    append(rest.substr(0, good));
     at += good;
     if (at == held.size()) break;
     const Utf8Step step = utf8_decode(rest.substr(good));
     if (step.incomplete && !at_end) break;
-    text.append(kReplacementUtf8);
+    append(kReplacementUtf8);
     at += step.length;
   }
   held.erase(0, at);
-  if (!text.empty()) out.push_back(std::move(text));
 }
 
 // Characters of the byte alphabet back to bytes; a token with any other character stands for its
 // own bytes.
 class ByteLevelStep : public DecoderStep {
  public:
-  void push(std::string token, DecodeStepState& state, bool,
-            std::vector<std::string>& out) const override {
+  void push(std::string& token, DecodeStepState& state, bool, TokenTexts& out) const override {
     const size_t begin = state.held.size();
     for (size_t at = 0; at < token.size();) {
       const ValidCharacter c = valid_character(token.data() + at);
@@ -53,7 +56,7 @@ class ByteLevelStep : public DecoderStep {
     }
     release_utf8(state.held, false, out);
   }
-  void finish(DecodeStepState& state, std::vector<std::string>& out) const override {
+  void finish(DecodeStepState& state, TokenTexts& out) const override {
     release_utf8(state.held, true, out);
   }
 };
@@ -61,31 +64,31 @@ class ByteLevelStep : public DecoderStep {
 // <0xE4> is a byte. A run of them is text where it is valid, else a replacement character each.
 class ByteFallbackStep : public DecoderStep {
  public:
-  void push(std::string token, DecodeStepState& state, bool eager,
-            std::vector<std::string>& out) const override {
+  void push(std::string& token, DecodeStepState& state, bool eager,
+            TokenTexts& out) const override {
     const int byte = byte_of_token(token);
     if (byte < 0) {
       finish(state, out);
-      out.push_back(std::move(token));
+      out.add().swap(token);
       return;
     }
     state.held.push_back(static_cast<char>(byte));
     if (!eager || state.done) return;  // done: the run is invalid already
     const Utf8Step step = utf8_decode(state.held);
     if (step.valid && step.length == state.held.size()) {
-      out.push_back(std::move(state.held));
+      out.add().swap(state.held);
       state.held.clear();
     } else if (!step.incomplete) {
       state.done = true;
     }
   }
-  void finish(DecodeStepState& state, std::vector<std::string>& out) const override {
+  void finish(DecodeStepState& state, TokenTexts& out) const override {
     state.done = false;
     if (state.held.empty()) return;
     if (utf8_is_valid(state.held)) {
-      out.push_back(std::move(state.held));
+      out.add().swap(state.held);
     } else {
-      for (size_t i = 0; i < state.held.size(); ++i) out.emplace_back(kReplacementUtf8);
+      for (size_t i = 0; i < state.held.size(); ++i) out.add() = kReplacementUtf8;
     }
     state.held.clear();
   }
@@ -109,17 +112,17 @@ class ReplaceStep : public DecoderStep {
  public:
   ReplaceStep(TextPattern pattern, std::string content)
       : pattern_(std::move(pattern)), content_(std::move(content)) {}
-  void push(std::string token, DecodeStepState& state, bool,
-            std::vector<std::string>& out) const override {
-    std::vector<Match> matches;
+  void push(std::string& token, DecodeStepState& state, bool, TokenTexts& out) const override {
+    std::vector<Match>& matches = state.matches;
+    matches.clear();
     if (!state.scratch) state.scratch = std::make_unique<RegexScratch>();
     // A pattern that runs out of steps leaves the token as it is.
     if (!pattern_.find_all(token, *state.scratch, matches).ok()) matches.clear();
     if (matches.empty()) {
-      out.push_back(std::move(token));
+      out.add().swap(token);
       return;
     }
-    std::string text;
+    std::string& text = out.add();
     size_t copied = 0;
     for (const Match& match : matches) {
       text.append(token, copied, match.begin - copied);
@@ -127,7 +130,6 @@ class ReplaceStep : public DecoderStep {
       copied = match.end;
     }
     text.append(token, copied);
-    out.push_back(std::move(text));
   }
 
  private:
@@ -141,11 +143,10 @@ class MetaspaceStep : public DecoderStep {
       : prepends_(prepends), fused_(fused) {
     utf8_append(replacement_, replacement);
   }
-  void push(std::string token, DecodeStepState& state, bool,
-            std::vector<std::string>& out) const override {
+  void push(std::string& token, DecodeStepState& state, bool, TokenTexts& out) const override {
     const bool is_first = fused_ || state.count == 0;
     state.count = 1;
-    std::string text;
+    std::string& text = out.add();
     size_t at = 0;
     while (at < token.size()) {
       const size_t found = std::min(token.find(replacement_, at), token.size());
@@ -153,7 +154,6 @@ class MetaspaceStep : public DecoderStep {
       if (found < token.size() && !(is_first && prepends_)) text.push_back(' ');
       at = found + replacement_.size();
     }
-    out.push_back(std::move(text));
   }
 
  private:
@@ -170,12 +170,11 @@ class StripStep : public DecoderStep {
       : start_(start), stop_(stop), fused_(fused) {
     utf8_append(content_, content);
   }
-  void push(std::string token, DecodeStepState& state, bool,
-            std::vector<std::string>& out) const override {
+  void push(std::string& token, DecodeStepState& state, bool, TokenTexts& out) const override {
     if (!fused_) {
       strip_left(token, start_);
-      strip_right(token, stop_);
-      out.push_back(std::move(token));
+      token.resize(stripped_right(token, stop_));
+      out.add().swap(token);
       return;
     }
     if (!state.done) {
@@ -183,11 +182,10 @@ class StripStep : public DecoderStep {
       if (!token.empty() || state.count == start_) state.done = true;
     }
     // What may yet turn out to be the end of the text waits.
-    std::string text = std::move(state.held) + token;
-    std::string kept = text;
-    strip_right(kept, stop_);
-    state.held = text.substr(kept.size());
-    if (!kept.empty()) out.push_back(std::move(kept));
+    state.held += token;
+    const size_t kept = stripped_right(state.held, stop_);
+    if (kept > 0) out.add().assign(state.held, 0, kept);
+    state.held.erase(0, kept);
   }
 
  private:
@@ -200,10 +198,12 @@ class StripStep : public DecoderStep {
     text.erase(0, at);
     return count;
   }
-  void strip_right(std::string& text, size_t most) const {
+  // The size of what stays.
+  size_t stripped_right(std::string_view text, size_t most) const {
     for (size_t i = 0; i < most && text.ends_with(content_); ++i) {
-      text.resize(text.size() - content_.size());
+      text.remove_suffix(content_.size());
     }
+    return text.size();
   }
 
   std::string content_;  // one character
@@ -214,9 +214,8 @@ class StripStep : public DecoderStep {
 
 class FuseStep : public DecoderStep {
  public:
-  void push(std::string token, DecodeStepState&, bool,
-            std::vector<std::string>& out) const override {
-    out.push_back(std::move(token));  // later steps know that tokens are one
+  void push(std::string& token, DecodeStepState&, bool, TokenTexts& out) const override {
+    out.add().swap(token);  // later steps know that tokens are one
   }
 };
 
@@ -291,17 +290,16 @@ DecodeState Decoder::start(bool eager) const {
   return state;
 }
 
-void Decoder::run(DecodeState& state, size_t first, std::vector<std::string> tokens,
-                  std::string& out) const {
-  std::vector<std::string> next;
+// state.texts through the steps from `first` on.
+void Decoder::run(DecodeState& state, size_t first, std::string& out) const {
   for (size_t i = first; i < steps_.size(); ++i) {
-    next.clear();
-    for (std::string& token : tokens) {
-      steps_[i]->push(std::move(token), state.steps[i], state.eager, next);
+    state.next.clear();
+    for (std::string& token : state.texts.all()) {
+      steps_[i]->push(token, state.steps[i], state.eager, state.next);
     }
-    tokens.swap(next);
+    std::swap(state.texts, state.next);
   }
-  for (const std::string& token : tokens) out.append(token);
+  for (const std::string& token : state.texts.all()) out.append(token);
 }
 
 void Decoder::push(DecodeState& state, std::string_view token, std::string& out) const {
@@ -311,16 +309,16 @@ void Decoder::push(DecodeState& state, std::string_view token, std::string& out)
     out.append(token);
     return;
   }
-  std::vector<std::string> tokens;
-  tokens.emplace_back(token);
-  run(state, 0, std::move(tokens), out);
+  state.texts.clear();
+  state.texts.add() = token;
+  run(state, 0, out);
 }
 
 void Decoder::finish(DecodeState& state, std::string& out) const {
   for (size_t i = 0; i < steps_.size(); ++i) {
-    std::vector<std::string> rest;
-    steps_[i]->finish(state.steps[i], rest);
-    run(state, i + 1, std::move(rest), out);
+    state.texts.clear();
+    steps_[i]->finish(state.steps[i], state.texts);
+    run(state, i + 1, out);
   }
 }
 

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -16,12 +17,30 @@
 
 namespace splitd::tok {
 
+// Token texts on their way from step to step; their memory is kept for the next ones.
+class TokenTexts {
+ public:
+  std::string& add() {
+    if (n_text_ == texts_.size()) texts_.emplace_back();
+    std::string& text = texts_[n_text_++];
+    text.clear();
+    return text;
+  }
+  void clear() { n_text_ = 0; }
+  std::span<std::string> all() { return std::span(texts_).first(n_text_); }
+
+ private:
+  std::vector<std::string> texts_;
+  size_t n_text_ = 0;
+};
+
 // What one step remembers between tokens.
 struct DecodeStepState {
   std::string held;   // text or bytes not passed on yet
   size_t count = 0;   // tokens seen, or characters stripped
   bool done = false;  // the start of the text is over
   std::unique_ptr<RegexScratch> scratch;
+  std::vector<Match> matches = {};  // scratch
 };
 
 struct DecodeState {
@@ -29,15 +48,17 @@ struct DecodeState {
   // Text is wanted as soon as it is whole. Otherwise a run of byte tokens is judged at its end, as
   // one: with an invalid byte anywhere, all of it becomes replacement characters.
   bool eager = false;
-  bool any = false;  // a token has been seen
+  bool any = false;        // a token has been seen
+  TokenTexts texts, next;  // scratch
 };
 
 class DecoderStep {
  public:
   virtual ~DecoderStep() = default;
-  virtual void push(std::string token, DecodeStepState& state, bool eager,
-                    std::vector<std::string>& out) const = 0;
-  virtual void finish(DecodeStepState&, std::vector<std::string>&) const {}
+  // May take the token's memory.
+  virtual void push(std::string& token, DecodeStepState& state, bool eager,
+                    TokenTexts& out) const = 0;
+  virtual void finish(DecodeStepState&, TokenTexts&) const {}
 };
 
 class Decoder {
@@ -52,8 +73,7 @@ class Decoder {
   void finish(DecodeState& state, std::string& out) const;
 
  private:
-  void run(DecodeState& state, size_t first, std::vector<std::string> tokens,
-           std::string& out) const;
+  void run(DecodeState& state, size_t first, std::string& out) const;
 
   std::vector<std::unique_ptr<const DecoderStep>> steps_;
   bool joins_with_space_ = false;  // there is no decoder

@@ -216,12 +216,17 @@ StreamDecoder::StreamDecoder(StreamDecoder&&) noexcept = default;
 StreamDecoder& StreamDecoder::operator=(StreamDecoder&&) noexcept = default;
 StreamDecoder::~StreamDecoder() = default;
 
-Result<std::string> StreamDecoder::push(uint32_t id) {
+Status StreamDecoder::push(uint32_t id, std::string& text) {
   const Tokenizer::Impl& impl = *tokenizer_->impl_;
   const std::optional<std::string_view> token = impl.decoded_form(id);
   if (!token) return usage_error("token id " + std::to_string(id) + " is not in the vocabulary");
-  std::string text;
   if (keep_special_ || !impl.is_left_out(id)) impl.decoder.push(*state_, *token, text);
+  return {};
+}
+
+Result<std::string> StreamDecoder::push(uint32_t id) {
+  std::string text;
+  SPLITD_TRY(push(id, text));
   return text;
 }
 

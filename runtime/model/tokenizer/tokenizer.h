@@ -73,7 +73,9 @@ class StreamDecoder {
   StreamDecoder& operator=(StreamDecoder&&) noexcept;
   ~StreamDecoder();
   [[nodiscard]] Result<std::string> push(uint32_t id);  // may be empty
-  [[nodiscard]] std::string finish();                   // what was held back, replaced if invalid
+  // Appends it to `text`: without a memory of its own for each token.
+  [[nodiscard]] Status push(uint32_t id, std::string& text);
+  [[nodiscard]] std::string finish();  // what was held back, replaced if invalid
 
  private:
   const Tokenizer* tokenizer_;

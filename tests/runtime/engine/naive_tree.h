@@ -41,6 +41,21 @@ class NaiveTree {
     }
     return out;
   }
+  // Whether something that the row after a rewind to n looks at was overwritten.
+  bool is_lost(uint32_t n) const {
+    if (window_ == 0) return false;
+    for (uint32_t p = n + 1 < window_ ? 0 : n + 1 - window_; p < n; ++p) {
+      if (last_at_[p % ring_] != p) return true;
+    }
+    return false;
+  }
+  // The least that can be rewound to, but 0.
+  uint32_t first_kept() const {
+    uint32_t n = 1;
+    while (n < committed.size() && is_lost(n)) ++n;
+    return n;
+  }
+
   enum class Verdict { accepted, refused, lost };
 
   Verdict check(const TimelineRequest& request) const {
@@ -119,15 +134,6 @@ class NaiveTree {
     }
     if (start + *std::max_element(depth.begin(), depth.end()) > shape_.n_ctx) return false;
     return frame.commit || pending().size() + frame.n_row <= shape_.max_pending;
-  }
-
-  // Whether something that the row after a rewind to n looks at was overwritten.
-  bool is_lost(uint32_t n) const {
-    if (window_ == 0) return false;
-    for (uint32_t p = n + 1 < window_ ? 0 : n + 1 - window_; p < n; ++p) {
-      if (last_at_[p % ring_] != p) return true;
-    }
-    return false;
   }
 
   KvShape shape_;

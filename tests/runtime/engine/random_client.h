@@ -242,6 +242,7 @@ class RandomClient {
       const uint32_t near = n_committed - std::min(n_committed, below(8));
       request.rewind = percent(crowded ? 20 : 60) ? near : below(n_committed + 2);
       if (percent(4)) request.rewind = 0;
+      if (shape_.window != 0 && percent(20)) request.rewind = naive_.first_kept() - below(2);
     } else if (percent(45)) {
       request.edit = TimelineRequest::Edit::keep;
       const std::vector<RowId> pending = naive_.pending();

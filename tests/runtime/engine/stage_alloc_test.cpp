@@ -1,40 +1,9 @@
-// Steps allocate nothing once the first few have run: every operator new of this program is
-// counted.
+// Steps of a stage allocate nothing once the first few have run, with one thread and with two.
 #include <gtest/gtest.h>
 
-#include <atomic>
-#include <cstdlib>
-#include <new>
-
 #include "runtime/engine/local_stage.h"
+#include "tests/heap_count.h"
 #include "tests/runtime/engine/golden_model.h"
-
-static std::atomic<uint64_t> n_new{0};
-
-static void* counted(size_t bytes, size_t align) {
-  n_new.fetch_add(1, std::memory_order_relaxed);
-  void* out = std::aligned_alloc(align, (bytes + align - 1) / align * align);
-  if (out == nullptr) throw std::bad_alloc();
-  return out;
-}
-void* operator new(size_t bytes) {
-  return counted(bytes, alignof(std::max_align_t));
-}
-void* operator new(size_t bytes, std::align_val_t align) {
-  return counted(bytes, static_cast<size_t>(align));
-}
-void operator delete(void* data) noexcept {
-  std::free(data);
-}
-void operator delete(void* data, size_t) noexcept {
-  std::free(data);
-}
-void operator delete(void* data, std::align_val_t) noexcept {
-  std::free(data);
-}
-void operator delete(void* data, size_t, std::align_val_t) noexcept {
-  std::free(data);
-}
 
 namespace splitd {
 namespace {
@@ -43,7 +12,7 @@ using Edit = TimelineRequest::Edit;
 
 class StageAllocations : public testing::TestWithParam<std::string> {
  protected:
-  StageAllocations() : model_(GetParam()), pool_(1) {
+  StageAllocations() : model_(GetParam()), pool_(2) {
     backend_ = model_.backend(*kernels::runnable_tables().back(), pool_, false);
     stage_ = std::make_unique<LocalStage>(*backend_);
     session_ = *stage_->open({500, 32, KvType::f16});
@@ -81,10 +50,10 @@ TEST_P(StageAllocations, OneTokenAStep) {
   const std::vector<int32_t> one{-1};
   RowId id = 0;
   for (; id < 20; ++id) step(id == 0 ? kNoRow : id - 1, id, one);
-  const uint64_t before = n_new.load();
+  const uint64_t before = heap::n_alloc.load();
   EXPECT_GT(before, 100u);
   for (; id < 450; ++id) step(id - 1, id, one);
-  EXPECT_EQ(n_new.load(), before);
+  EXPECT_EQ(heap::n_alloc.load(), before);
 }
 
 TEST_P(StageAllocations, ATreeAStep) {
@@ -101,9 +70,9 @@ TEST_P(StageAllocations, ATreeAStep) {
     }
   };
   grow(40);
-  const uint64_t before = n_new.load();
+  const uint64_t before = heap::n_alloc.load();
   grow(100);
-  EXPECT_EQ(n_new.load(), before);
+  EXPECT_EQ(heap::n_alloc.load(), before);
 }
 
 INSTANTIATE_TEST_SUITE_P(Golden, StageAllocations,

@@ -1,57 +1,11 @@
 // What hostile headers cost: the most heap alive at once while one is read, as a multiple of its
-// size. This binary counts every operator new.
+// size.
 #include <gtest/gtest.h>
-#include <malloc.h>
-
-#include <atomic>
-#include <cstdlib>
-#include <new>
 
 #include "runtime/model/formats/gguf.h"
 #include "runtime/model/formats/safetensors.h"
+#include "tests/heap_count.h"
 #include "tests/runtime/model/formats/format_files.h"
-
-namespace {
-
-std::atomic<size_t> g_alive{0};
-std::atomic<size_t> g_peak{0};
-
-void* counted(size_t bytes) {
-  void* block = std::malloc(bytes);
-  if (block == nullptr) throw std::bad_alloc();
-  const size_t alive = g_alive += ::malloc_usable_size(block);
-  size_t peak = g_peak;
-  while (alive > peak && !g_peak.compare_exchange_weak(peak, alive)) {
-  }
-  return block;
-}
-
-void uncounted(void* block) {
-  if (block == nullptr) return;
-  g_alive -= ::malloc_usable_size(block);
-  std::free(block);
-}
-
-}  // namespace
-
-void* operator new(size_t bytes) {
-  return counted(bytes);
-}
-void* operator new[](size_t bytes) {
-  return counted(bytes);
-}
-void operator delete(void* block) noexcept {
-  uncounted(block);
-}
-void operator delete[](void* block) noexcept {
-  uncounted(block);
-}
-void operator delete(void* block, size_t) noexcept {
-  uncounted(block);
-}
-void operator delete[](void* block, size_t) noexcept {
-  uncounted(block);
-}
 
 namespace splitd {
 namespace {
@@ -61,10 +15,10 @@ constexpr size_t kHeaderBytes = kMaxSafetensorsHeaderBytes;
 // The most heap beyond what was alive before.
 template <class Call>
 size_t peak_of(Call call) {
-  const size_t before = g_alive;
-  g_peak = before;
+  const size_t before = heap::alive;
+  heap::peak = before;
   call();
-  return g_peak - before;
+  return heap::peak - before;
 }
 
 // begin, then what `part(i)` gives until a header of 32 MiB is full, then end and spaces.
