@@ -35,6 +35,9 @@ bool LayerRun::forward(std::span<const BatchRow> rows, size_t first_row, float* 
 Status LayerRun::run(const TimelineRequest& request, float* hidden,
                      const std::function<bool()>& go_on, const EachLayer& each_layer) {
   SPLITD_TRY(timeline_.check(request));
+  if (request.append && !timeline_.lives_after(request)) {
+    return usage_error("base " + std::to_string(request.append->base) + ": the row is dead");
+  }
   const Timeline::Applied applied = timeline_.apply(request);
   if (kv_ == nullptr) return {};
   backend_->move_rows(*kv_, applied.moves);
@@ -43,7 +46,6 @@ Status LayerRun::run(const TimelineRequest& request, float* hidden,
   paths_.clear();
   path_begin_.clear();
   for (const RowPlace& row : applied.rows) {
-    if (row.born_dead) return usage_error("rows under a dead base");
     const bool pending = row.position >= timeline_.n_committed();
     const uint32_t n_committed = pending ? timeline_.n_committed() : row.position + 1;
     rows_.push_back({kv_.get(), row.position, row.slot, n_committed, nullptr});

@@ -22,7 +22,8 @@ class LayerRun {
   static Result<LayerRun> open(Backend& backend, LayerRange range, const KvShape& shape);
 
   // Applies the request; `hidden` (n_row of its frame, d_model) goes through the layers in place,
-  // in pieces of max_rows(). Refuses what the timeline refuses. go_on false: interrupted, and the
+  // in pieces of max_rows(). Refuses what the timeline refuses, and rows under a dead base: nobody
+  // sends ahead here. go_on false: interrupted, and the
   // new rows mean nothing until they are cut off. Rows that are not finite after a layer are an
   // error of ErrorKind::model that names the layer. `each_layer` sees the hidden states of the
   // frame's rows from `first_row` on after each layer, in order.

@@ -14,8 +14,12 @@ static std::string row_text(RowId id) {
   return id == kNoRow ? "none" : std::to_string(id);
 }
 
-Timeline::Timeline(uint32_t n_ctx, uint32_t max_pending)
-    : n_ctx_(n_ctx), max_pending_(max_pending), slot_taken_(n_ctx, 0), free_slots_(max_pending) {
+Timeline::Timeline(uint32_t n_ctx, uint32_t max_pending, RowId next_id)
+    : n_ctx_(n_ctx),
+      max_pending_(max_pending),
+      next_id_(next_id),
+      slot_taken_(n_ctx, 0),
+      free_slots_(max_pending) {
   committed_.reserve(n_ctx);
   pending_.reserve(max_pending);
   marks_.reserve(max_pending);
@@ -140,7 +144,7 @@ Result<std::optional<uint32_t>> Timeline::frame_start(const TimelineRequest& req
 
 // Rows on the longest path of the frame.
 uint32_t Timeline::frame_depth(const Frame& frame) {
-  if (frame.parents.empty()) return frame.n_row;
+  if (frame.parents.empty() || frame.commit) return frame.n_row;
   uint32_t deepest = 0;
   path_.assign(frame.parents.size(), 0);
   for (size_t i = 0; i < frame.parents.size(); ++i) {
@@ -182,6 +186,10 @@ Status Timeline::check_frame(const TimelineRequest& request) {
                        std::to_string(max_pending_));
   }
   return {};
+}
+
+bool Timeline::lives_after(const TimelineRequest& request) {
+  return frame_start(request, after_edit(request))->has_value();
 }
 
 void Timeline::free_slot(const Pending& row) {

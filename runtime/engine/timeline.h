@@ -54,10 +54,15 @@ struct SlotMove {
 
 class Timeline {
  public:
-  Timeline(uint32_t n_ctx, uint32_t max_pending);
+  // `next_id`: the ids before it count as dead rows.
+  Timeline(uint32_t n_ctx, uint32_t max_pending, RowId next_id = 0);
 
   // Whether `apply` may be called; the message names the field, its value and what would do.
   [[nodiscard]] Status check(const TimelineRequest& request);
+
+  // Whether the rows of its frame would live: false when its base is dead by then. Requires
+  // check(request).ok() and a frame.
+  [[nodiscard]] bool lives_after(const TimelineRequest& request);
 
   // What a request did; the spans hold until the next apply. Moves are to be carried out in their
   // order before any of the new rows is computed.
@@ -116,7 +121,7 @@ class Timeline {
 
   uint32_t n_ctx_;
   uint32_t max_pending_;
-  RowId next_id_ = 0;
+  RowId next_id_;
   std::vector<RowId> committed_;      // by position; ascending
   std::vector<Pending> pending_;      // ascending by id; a parent stands before its children
   std::vector<uint8_t> marks_;        // scratch beside pending_: which rows stay

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -96,7 +97,9 @@ ProcessResult run_process(const std::vector<std::string>& words, const ProcessOp
     if (ready[2].revents != 0) drain(err.read_end, result.err);
   }
   int status = 0;
-  if (::waitpid(child, &status, 0) == child) {
+  rusage usage{};
+  if (::wait4(child, &status, 0, &usage) == child) {
+    result.max_resident = static_cast<uint64_t>(usage.ru_maxrss) << 10;
     result.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   }
   return result;

@@ -13,6 +13,7 @@ struct ProcessResult {
   int exit_code = -1;  // 128 + N where signal N ended it
   std::string out;
   std::string err;
+  uint64_t max_resident = 0;  // bytes: the most it had in memory, pages of mapped files included
 };
 
 struct ProcessOptions {

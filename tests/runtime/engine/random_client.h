@@ -131,7 +131,7 @@ class RandomClient {
     request.edit = TimelineRequest::Edit::rewind;
     const auto n_committed = static_cast<uint32_t>(naive_.committed.size());
     request.rewind =
-        n_committed - std::min(n_committed, below(percent(20) ? 2 * shape_.most_commit : 16));
+        n_committed - std::min(n_committed, below(percent(5) ? 2 * shape_.most_commit : 16));
     submit(request, {}, false, counts);
   }
 

@@ -121,6 +121,119 @@ TEST(Timeline, RowsUnderADeadBaseAreBornDead) {
   EXPECT_EQ(refusal(timeline, keep), "keep 5: the row is dead");
 }
 
+TEST(Timeline, TheContextCanBeFilledToTheLastPosition) {
+  Timeline timeline(8, 4);
+  do_it(timeline, append(0, kNoRow, 6, true));
+  do_it(timeline, append(6, 5, 2));
+  EXPECT_EQ(refusal(timeline, append(8, 7, 1)), "the frame needs 9 positions; the session has 8");
+  do_it(timeline, append(8, 5, 2));  // beside them is room
+  TimelineRequest keep = append(10, 9, 1);
+  keep.edit = Edit::keep;
+  keep.keep = 9;
+  EXPECT_EQ(refusal(timeline, keep), "the frame needs 9 positions; the session has 8");
+  keep.append.reset();
+  do_it(timeline, keep);
+  EXPECT_EQ(timeline.n_committed(), 8u);
+  EXPECT_EQ(timeline.n_pending(), 0u);
+  EXPECT_EQ(refusal(timeline, append(10, 9, 1, true)),
+            "the frame needs 9 positions; the session has 8");
+  TimelineRequest back = append(10, 6, 1, true);
+  back.append->base = 8;  // the kept branch: 0 … 5, 8, 9
+  back.edit = Edit::rewind;
+  back.rewind = 7;
+  do_it(timeline, back);
+  EXPECT_EQ(timeline.n_committed(), 8u);
+  EXPECT_EQ(timeline.last_committed(), 10u);
+}
+
+TEST(Timeline, PendingRowsCanFillAllTheRoomThereIs) {
+  Timeline timeline(16, 4);
+  do_it(timeline, append(0, kNoRow, 1, true));
+  do_it(timeline, append(1, 0, 4));
+  EXPECT_EQ(refusal(timeline, append(5, 0, 1)),
+            "4 pending rows and 1 new ones; the session has room for 4");
+  // What the same request keeps or kills makes room for its frame.
+  TimelineRequest keep = append(5, 2, 3);
+  keep.edit = Edit::keep;
+  keep.keep = 2;
+  EXPECT_EQ(refusal(timeline, keep), "2 pending rows and 3 new ones; the session has room for 4");
+  keep.append->n_row = 2;
+  do_it(timeline, keep);
+  EXPECT_EQ(timeline.n_pending(), 4u);
+  TimelineRequest rewind = append(7, 2, 4);
+  rewind.edit = Edit::rewind;
+  rewind.rewind = 3;
+  do_it(timeline, rewind);
+  EXPECT_EQ(timeline.n_pending(), 4u);
+  TimelineRequest prompt = append(11, 2, 13, true);  // kills them, and fills the context
+  do_it(timeline, prompt);
+  EXPECT_EQ(timeline.n_pending(), 0u);
+  EXPECT_EQ(timeline.n_committed(), 16u);
+}
+
+TEST(Timeline, WithoutPendingRowsThereAreOnlyCommits) {
+  Timeline timeline(8, 0);
+  do_it(timeline, append(0, kNoRow, 2, true));
+  EXPECT_EQ(refusal(timeline, append(2, 1, 1)), "a frame of 1 rows; 1 to 0 are accepted");
+  do_it(timeline, append(2, 1, 6, true));
+}
+
+TEST(Timeline, IdsEndBeforeTheOneThatIsNone) {
+  Timeline timeline(8, 4, kNoRow - 3);
+  EXPECT_EQ(refusal(timeline, append(0, kNoRow, 1)), "first is 0; the next row is 4294967292");
+  EXPECT_EQ(refusal(timeline, append(kNoRow - 3, kNoRow, 3)),
+            "the session has used up its row ids");
+  do_it(timeline, append(kNoRow - 3, kNoRow, 2));
+  EXPECT_TRUE(timeline.is_live(kNoRow - 2));
+  EXPECT_FALSE(timeline.is_live(kNoRow - 1));
+  EXPECT_FALSE(timeline.is_live(kNoRow));
+  EXPECT_EQ(refusal(timeline, append(kNoRow - 1, kNoRow - 2, 1)),
+            "the session has used up its row ids");
+  TimelineRequest keep;
+  keep.edit = Edit::keep;
+  keep.keep = kNoRow - 2;
+  do_it(timeline, keep);
+  keep.keep = kNoRow;
+  EXPECT_EQ(refusal(timeline, keep), "keep none: no such row yet");
+}
+
+TEST(Timeline, KeepingWhatIsCommittedLastChangesNothing) {
+  Timeline timeline(8, 4);
+  TimelineRequest keep;
+  keep.edit = Edit::keep;
+  keep.keep = kNoRow;  // nothing is committed: the place before the first row
+  do_it(timeline, keep);
+  do_it(timeline, append(0, kNoRow, 2, true));
+  do_it(timeline, append(2, 1, 2));
+  keep.keep = 1;
+  do_it(timeline, keep);
+  EXPECT_EQ(timeline.n_pending(), 2u);
+  EXPECT_EQ(timeline.n_committed(), 2u);
+}
+
+TEST(Timeline, ACommitUnderADeadBaseIsBornDeadToo) {
+  Timeline timeline(8, 4);
+  do_it(timeline, append(0, kNoRow, 2, true));
+  do_it(timeline, append(2, 1, 1));
+  TimelineRequest rewind;
+  rewind.edit = Edit::rewind;
+  rewind.rewind = 1;
+  do_it(timeline, rewind);
+  do_it(timeline, append(3, 0, 1));  // lives
+  for (const RowId base : {1u, 2u}) {
+    const TimelineRequest late = append(timeline.next_id(), base, 2, true);
+    ASSERT_EQ(refusal(timeline, late), "accepted");
+    EXPECT_FALSE(timeline.lives_after(late));
+    const Timeline::Applied applied = timeline.apply(late);
+    EXPECT_TRUE(applied.killed.empty());  // nor does it kill the row that lives
+    for (const RowPlace& row : applied.rows) EXPECT_TRUE(row.born_dead);
+  }
+  EXPECT_EQ(timeline.n_committed(), 1u);
+  EXPECT_EQ(timeline.n_pending(), 1u);
+  // Too long for the context it would have been; dead rows take no place.
+  do_it(timeline, append(timeline.next_id(), 1, 8, true));
+}
+
 // ---------------------------------------------------------------------------------------------
 
 class RandomTimeline : public testing::TestWithParam<uint32_t> {};

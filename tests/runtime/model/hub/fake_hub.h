@@ -66,9 +66,10 @@ class FakeHub {
     return "\"" + (is_large(name) ? sha256_of(content) : git_sha1_of(content)) + "\"";
   }
 
-  net::TestServer hub{[this](const net::TestRequest& request) { return answer_hub(request); },
-                      net::local_identity()};
   net::TestServer cdn{[this](const net::TestRequest& request) { return answer_cdn(request); },
+                      net::local_identity()};
+  // After the CDN, whose address its answers tell until they have ended.
+  net::TestServer hub{[this](const net::TestRequest& request) { return answer_hub(request); },
                       net::local_identity()};
 
   TempDir dir;

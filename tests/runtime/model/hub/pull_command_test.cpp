@@ -16,7 +16,9 @@ const std::string kToken = "hf_secret_token_value";
 
 class PullCommand : public ::testing::Test {
  protected:
-  PullCommand() { fake.files = small_model(4, 2).files; }
+  PullCommand() {
+    fake.change([this] { fake.files = small_model(4, 2).files; });
+  }
 
   ProcessResult run(std::vector<std::string> words) {
     words.insert(words.begin(), "pull");
