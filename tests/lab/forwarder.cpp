@@ -1,0 +1,177 @@
+#include "tests/lab/forwarder.h"
+
+#include <poll.h>
+#include <sched.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <bit>
+
+namespace splitd::lab {
+namespace {
+
+constexpr size_t kBatch = 16;  // packets taken in before those that are due get their turn
+
+// Room for a full queue and a full way of packets of full size; short packets may make it grow.
+size_t slots_for(const LinkSettings& settings, uint64_t queue_bytes, size_t mtu) {
+  const double way = static_cast<double>(settings.bits_per_second) / 8e9 *
+                     static_cast<double>(settings.delay.count());
+  const double queue = settings.bits_per_second == 0 ? 0 : static_cast<double>(queue_bytes);
+  const double slots = (way + queue) / static_cast<double>(mtu) * 1.2;
+  return std::clamp(static_cast<size_t>(slots), size_t{2048}, size_t{1} << 16);
+}
+
+Link make_link(uint64_t seed, const LinkSettings& settings, Nanoseconds round_trip) {
+  Link link(seed);
+  link.set(settings, round_trip);
+  return link;
+}
+
+// Ahead of the programs under test, which may use every core.
+Urgency become_urgent() {
+  ::prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL);
+  sched_param parameter{};
+  parameter.sched_priority = 1;
+  if (::sched_setscheduler(0, SCHED_FIFO, &parameter) == 0) return Urgency::realtime;
+  return ::setpriority(PRIO_PROCESS, 0, -20) == 0 ? Urgency::nice : Urgency::none;
+}
+
+// The lab is IPv4; what the kernel says by itself in IPv6 must not disturb the sequence of losses.
+bool is_ipv4(std::span<const std::byte> packet) {
+  return !packet.empty() && (std::to_integer<unsigned>(packet[0]) >> 4) == 4;
+}
+
+}  // namespace
+
+void Lateness::add(Nanoseconds late) {
+  const uint64_t ns = static_cast<uint64_t>(std::max<int64_t>(late.count(), 0));
+  const unsigned octave = ns < 8 ? 0 : static_cast<unsigned>(std::bit_width(ns)) - 3;
+  const size_t within = octave == 0 ? ns & 7 : (ns >> (octave - 1)) & 7;
+  ++classes_[std::min<size_t>(octave * 8 + within, classes_.size() - 1)];
+  ++count_;
+  max_ = std::max(max_, late);
+}
+
+Nanoseconds Lateness::share(double part) const {
+  const double wanted = part * static_cast<double>(count_);
+  uint64_t seen = 0;
+  for (size_t i = 0; i < classes_.size(); ++i) {
+    seen += classes_[i];
+    if (seen == 0 || static_cast<double>(seen) < wanted) continue;
+    const uint64_t within = i % 8 + 1;
+    const uint64_t edge = i < 8 ? within : (within + 8) << (i / 8 - 1);
+    return std::min(Nanoseconds{static_cast<int64_t>(edge)}, max_);
+  }
+  return max_;
+}
+
+Forwarder::Forwarder(const ForwarderOptions& options, const LinkSettings& settings,
+                     Nanoseconds round_trip)
+    : options_(options),
+      link_(make_link(options.seed, settings, round_trip)),
+      line_(options.mtu, slots_for(settings, link_.queue_bytes(), options.mtu)) {}
+
+Status Forwarder::start() {
+  return mailbox_.start([this] { run(); });
+}
+
+void Forwarder::set(const LinkSettings& settings, Nanoseconds round_trip) {
+  mailbox_.call([&] { link_.set(settings, round_trip); });
+}
+
+void Forwarder::cut(Time until) {
+  mailbox_.call([&] {
+    link_.cut(until);
+    counters_.cut += line_.size();
+    line_.clear();
+  });
+}
+
+void Forwarder::resume() {
+  mailbox_.call([&] { link_.resume(); });
+}
+
+ForwarderCounters Forwarder::counters() {
+  ForwarderCounters copy;
+  mailbox_.call([&] { copy = counters_; });
+  return copy;
+}
+
+Urgency Forwarder::urgency() {
+  Urgency urgency = Urgency::none;
+  mailbox_.call([&] { urgency = urgency_; });
+  return urgency;
+}
+
+void Forwarder::run() {
+  urgency_ = become_urgent();
+  while (!mailbox_.is_stopping()) {
+    mailbox_.run_pending();
+    deliver_due();
+    if (take_in()) continue;
+    if (!line_.empty() && line_.due() - Clock::now() <= options_.spin) continue;
+    wait_for_work();
+  }
+}
+
+void Forwarder::deliver_due() {
+  Time now = Clock::now();
+  for (size_t i = 0; i < kBatch && !line_.empty(); ++i) {
+    if (line_.due() > now) return;
+    const std::span<const std::byte> packet = line_.front();
+    if (::write(options_.to, packet.data(), packet.size()) >= 0) {
+      ++counters_.packets;
+      counters_.bytes += packet.size();
+    }
+    counters_.lateness.add(now - line_.due());
+    line_.pop();
+    now = Clock::now();
+  }
+}
+
+// False: nothing was there to be read.
+bool Forwarder::take_in() {
+  for (size_t i = 0; i < kBatch; ++i) {
+    std::array<std::byte, 1> scrap;
+    const bool full = line_.is_full();
+    const std::span<std::byte> room = full ? std::span<std::byte>(scrap) : line_.back();
+    const ssize_t count = ::read(options_.from, room.data(), room.size());
+    if (count <= 0) return i > 0;
+    const std::span<const std::byte> packet = room.first(static_cast<size_t>(count));
+    if (!is_ipv4(packet)) continue;
+    const Verdict verdict =
+        full ? Verdict{Fate::queue_full} : link_.offer(Clock::now(), packet.size());
+    switch (verdict.fate) {
+      case Fate::delivered:
+        line_.push(packet.size(), verdict.due);
+        break;
+      case Fate::queue_full:
+        ++counters_.queue_full;
+        break;
+      case Fate::lost:
+        ++counters_.lost;
+        break;
+      case Fate::cut:
+        ++counters_.cut;
+        break;
+    }
+  }
+  return true;
+}
+
+void Forwarder::wait_for_work() {
+  std::array<pollfd, 2> ready = {pollfd{options_.from, POLLIN, 0},
+                                 pollfd{mailbox_.fd(), POLLIN, 0}};
+  timespec timeout{};
+  if (!line_.empty()) {
+    const Nanoseconds left =
+        std::max(Nanoseconds{0}, Nanoseconds(line_.due() - Clock::now()) - options_.spin);
+    timeout.tv_sec = left.count() / 1'000'000'000;
+    timeout.tv_nsec = left.count() % 1'000'000'000;
+  }
+  ::ppoll(ready.data(), ready.size(), line_.empty() ? nullptr : &timeout, nullptr);
+}
+
+}  // namespace splitd::lab
