@@ -81,7 +81,10 @@ void Server::State::accept_some() {
       options.log.warning(next.error().message);
       return pause_accepting();
     }
-    if (next->exhausted) return out_of_descriptors();
+    if (next->exhausted) {
+      // The system says so before it looks whether anybody waits. The loop said that for the first.
+      return i == 0 ? out_of_descriptors() : void();
+    }
     if (!next->stream) return;
     take(std::move(next->stream));
   }

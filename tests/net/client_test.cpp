@@ -5,8 +5,10 @@
 #include <string>
 
 #include "net/control.h"
+#include "net/tls_context.h"
 #include "tests/net/bytes.h"
 #include "tests/net/echo_server.h"
+#include "tests/temp_dir.h"
 
 namespace splitd::net {
 namespace {
@@ -15,9 +17,21 @@ Wait soon() {
   return Wait::for_at_most(milliseconds(20'000));
 }
 
-class ClientTest : public ::testing::TestWithParam<bool> {
+struct Way {
+  const char* name;
+  bool websocket;
+  bool tls;
+};
+
+class ClientTest : public ::testing::TestWithParam<Way> {
  protected:
   ClientTest() {
+    if (GetParam().tls) {
+      const TlsOptions keys{.psk_file = dir.path() + "/psk"};
+      EXPECT_TRUE(write_file(keys.psk_file, "robot " + std::string(64, '5'), 0600).ok());
+      client_tls = *TlsContext::client(keys);
+      server_options.tls = *TlsContext::server(keys);
+    }
     auto started = LoopThread::start();
     EXPECT_TRUE(started.ok());
     io = std::move(*started);
@@ -26,7 +40,8 @@ class ClientTest : public ::testing::TestWithParam<bool> {
     ClientOptions options;
     options.host = "127.0.0.1";
     options.port = server.port();
-    options.websocket = GetParam();
+    options.websocket = GetParam().websocket;
+    options.tls = client_tls;
     options.frames = {limits::kMaxFrameHeaderBytes, EchoServer::kMaxPayload};
     return options;
   }
@@ -42,11 +57,14 @@ class ClientTest : public ::testing::TestWithParam<bool> {
     (*client)->release();
     return std::move(*client);
   }
+  TempDir dir;
+  std::shared_ptr<TlsContext> client_tls;
+  ServerOptions server_options;
   std::unique_ptr<LoopThread> io;
 };
 
 TEST_P(ClientTest, MessagesOfAllSizesComeBack) {
-  EchoServer server;
+  EchoServer server(server_options);
   const auto client = connect(to(server));
   ASSERT_TRUE(client);
   for (const size_t size : {0u, 1u, 125u, 126u, 8192u, 65'535u, 65'536u, 3'000'000u}) {
@@ -59,11 +77,13 @@ TEST_P(ClientTest, MessagesOfAllSizesComeBack) {
     if (size % 2 == 0) client->release();
   }
   EXPECT_EQ(server.opened(),
-            std::vector<std::string>{GetParam() ? "addr:127.0.0.1 ws" : "addr:127.0.0.1 tcp"});
+            std::vector<std::string>{(GetParam().tls ? "psk:robot " : "addr:127.0.0.1 ") +
+                                     std::string(GetParam().name)});
+  EXPECT_EQ(client->transport_name(), GetParam().name);
 }
 
 TEST_P(ClientTest, SeveralInFlightComeInOrder) {
-  EchoServer server;
+  EchoServer server(server_options);
   const auto client = connect(to(server));
   ASSERT_TRUE(client);
   // More than the I/O thread keeps: TCP holds the rest.
@@ -85,7 +105,7 @@ TEST_P(ClientTest, SeveralInFlightComeInOrder) {
 }
 
 TEST_P(ClientTest, ADeadlineLeavesItAsItWas) {
-  EchoServer server;
+  EchoServer server(server_options);
   const auto client = connect(to(server));
   ASSERT_TRUE(client);
   const auto none = client->receive(Wait::for_at_most(milliseconds(5)));
@@ -101,10 +121,9 @@ TEST_P(ClientTest, ADeadlineLeavesItAsItWas) {
 }
 
 TEST_P(ClientTest, PingsAreAnsweredWhileTheCallerComputes) {
-  ServerOptions options;
-  options.ping_after = milliseconds(10);
-  options.pong_timeout = milliseconds(5000);
-  EchoServer server(options);
+  server_options.ping_after = milliseconds(10);
+  server_options.pong_timeout = milliseconds(5000);
+  EchoServer server(server_options);
   const auto client = connect(to(server));
   ASSERT_TRUE(client);
   // Nobody receives; the server hears from us nevertheless, or it would have nothing to count.
@@ -117,7 +136,7 @@ TEST_P(ClientTest, PingsAreAnsweredWhileTheCallerComputes) {
 }
 
 TEST_P(ClientTest, AServerThatGoesIsNoticed) {
-  auto server = std::make_unique<EchoServer>();
+  auto server = std::make_unique<EchoServer>(server_options);
   const auto client = connect(to(*server));
   ASSERT_TRUE(client);
   server.reset();
@@ -129,7 +148,7 @@ TEST_P(ClientTest, AServerThatGoesIsNoticed) {
 }
 
 TEST_P(ClientTest, AClosingServerSaysSo) {
-  EchoServer server;
+  EchoServer server(server_options);
   const auto client = connect(to(server));
   ASSERT_TRUE(client);
   ASSERT_TRUE(client->send(R"({"type":"echo"})", bytes_of("last words")).ok());
@@ -143,7 +162,24 @@ TEST_P(ClientTest, AClosingServerSaysSo) {
       << end.error().message;
 }
 
+TEST_P(ClientTest, AHandshakeHasADeadline) {
+  auto listener = TcpListener::listen("127.0.0.1", 0);
+  ASSERT_TRUE(listener.ok());
+  if (!GetParam().tls && !GetParam().websocket) GTEST_SKIP() << "raw TCP has no handshake";
+  ClientOptions options;
+  options.host = "127.0.0.1";
+  options.port = listener->port();
+  options.websocket = GetParam().websocket;
+  options.tls = client_tls;
+  options.connect_timeout = milliseconds(20);
+  const auto client = Client::connect(*io, options, soon());
+  ASSERT_FALSE(client.ok());
+  EXPECT_NE(client.error().message.find("timed out"), std::string::npos) << client.error().message;
+}
+
 TEST_P(ClientTest, ASilentServerIsDead) {
+  if (GetParam().tls || GetParam().websocket) GTEST_SKIP() << "the handshake would not end";
+
   // Accepts, and never says a word.
   auto listener = TcpListener::listen("127.0.0.1", 0);
   ASSERT_TRUE(listener.ok());
@@ -159,8 +195,16 @@ TEST_P(ClientTest, ASilentServerIsDead) {
   EXPECT_NE(reply.error().message.find("silent"), std::string::npos) << reply.error().message;
 }
 
-INSTANTIATE_TEST_SUITE_P(Transports, ClientTest, ::testing::Bool(),
-                         [](const auto& one) { return one.param ? "WebSocket" : "Raw"; });
+TEST_P(ClientTest, AReconnectTakesTheSessionUpAgain) {
+  EchoServer server(server_options);
+  EXPECT_FALSE(connect(to(server))->is_resumed());
+  EXPECT_EQ(connect(to(server))->is_resumed(), GetParam().tls);
+}
+
+INSTANTIATE_TEST_SUITE_P(Transports, ClientTest,
+                         ::testing::Values(Way{"tcp", false, false}, Way{"ws", true, false},
+                                           Way{"tls", false, true}, Way{"wss", true, true}),
+                         [](const auto& one) { return std::string(one.param.name); });
 
 }  // namespace
 }  // namespace splitd::net
