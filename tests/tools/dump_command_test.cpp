@@ -10,15 +10,6 @@ namespace {
 
 const std::vector<std::string> kExact = {"--compute", "f32", "--kv", "f32"};
 
-std::vector<std::string> all_models() {
-  std::vector<std::string> names;
-  for (const auto& entry : std::filesystem::directory_iterator(golden_model(""))) {
-    names.push_back(entry.path().filename());
-  }
-  std::sort(names.begin(), names.end());
-  return names;
-}
-
 // max|a − b| / max|b|
 double relative_error(const std::vector<float>& a, const std::vector<float>& b) {
   double error = 0, largest = 0;
@@ -167,8 +158,33 @@ TEST_P(Dump, SplittingChangesNoBit) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, Dump, testing::ValuesIn(all_models()),
+INSTANTIATE_TEST_SUITE_P(Models, Dump, testing::ValuesIn(all_golden_models()),
                          [](const auto& test) { return test.param; });
+
+// Without --ctx the session is as long as the prompt: the short factors of its longrope.
+TEST(DumpCommand, ShortSessionsTakeTheShortFactors) {
+  const std::string path = golden_model("phi3_longrope_long");
+  const Result<TensorFiles> expected =
+      TensorFiles::open_safetensors(path + "/expected.safetensors");
+  const JsonDoc json = golden_json("phi3_longrope_long");
+  size_t n_short = 0;
+  for (const Json prompt : json.root().find("prompts")->elements()) {
+    const std::vector<int64_t> ids = integers_of(*prompt.find("tokens"));
+    const std::vector<float> logits =
+        floats_of(*expected, "short_session.logits." + std::to_string(ids.size()));
+    if (logits.empty()) continue;
+    const TempDir directory;
+    const std::string out = directory.path() + "/out";
+    EXPECT_EQ(run_splitd(joined({"dump", path, "--ids", comma_list(ids), "--out", out}, kExact))
+                  .exit_code,
+              0);
+    EXPECT_LE(
+        relative_error(floats_of(TensorFiles::open_safetensors(out).value(), "logits"), logits),
+        2e-5);
+    ++n_short;
+  }
+  EXPECT_EQ(n_short, 2u);
+}
 
 class DumpBits : public testing::TestWithParam<std::string> {};
 

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <filesystem>
 #include <string>
@@ -17,6 +18,16 @@
 #include "tests/tools/run_splitd.h"
 
 namespace splitd {
+
+// As they lie there, so that a new one is tested at once.
+inline std::vector<std::string> all_golden_models() {
+  std::vector<std::string> names;
+  for (const auto& entry : std::filesystem::directory_iterator(golden_model(""))) {
+    names.push_back(entry.path().filename());
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
 
 inline JsonDoc golden_json(const std::string& name) {
   return std::move(*JsonDoc::parse(*read_file(golden_model(name) + "/expected.json")));

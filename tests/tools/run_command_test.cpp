@@ -36,8 +36,7 @@ TEST_P(RunCommand, ContinuesIdsAsTransformersDoes) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, RunCommand,
-                         testing::Values("llama_sharded", "gemma2", "phi3_longrope_long"),
+INSTANTIATE_TEST_SUITE_P(Models, RunCommand, testing::ValuesIn(all_golden_models()),
                          [](const auto& test) { return test.param; });
 
 TEST(RunCommand, TheSameSeedGivesTheSameText) {

@@ -125,6 +125,21 @@ TEST_F(RunText, ALineThatFailsDisturbsNoOther) {
   EXPECT_EQ(std::count(plain.out.begin(), plain.out.end(), '\n'), 4);
 }
 
+// A text must not depend on the room that one before it needed: longrope picks its factors by it.
+TEST(RunLines, EachIsAnsweredAsIfItWereAlone) {
+  const TextModelCopy model(0, "phi3_longrope_long");  // long from 33 rows on
+  const std::vector<std::string> words = {"run", model.path(), "--raw", "--lines", "-n", "9"};
+  const auto answers = [&](const std::string& input) {
+    const ProcessResult result = run_splitd(words, {.input = input});
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    return result.out;
+  };
+  const std::string few = "once upon\n", many = std::string(40, 'y') + "\n";
+  EXPECT_EQ(answers(few + many + few + many),
+            answers(few) + answers(many) + answers(few) + answers(many));
+  EXPECT_NE(answers(few), answers(many));
+}
+
 // A program that asks, waits for the answer and asks again.
 TEST_F(RunText, LinesAreAnsweredAsTheyCome) {
   PtyProcess process({SPLITD_BINARY, "run", model_.path(), "--lines", "-n", "3", "--json"});

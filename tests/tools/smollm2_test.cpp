@@ -16,7 +16,8 @@ class SmolLM2 : public testing::Test {
  protected:
   void SetUp() override {
     if (!path_exists(kModel)) {
-      if (std::getenv("SPLITD_REQUIRE_DEMO") != nullptr) FAIL() << kModel << ": make demo first";
+      if (std::getenv("SPLITD_REQUIRE_DEMO") != nullptr)
+        FAIL() << kModel << " is missing and required";
       GTEST_SKIP() << kModel << " is not there: make demo";
     }
     Result<JsonDoc> doc =

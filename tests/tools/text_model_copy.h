@@ -47,11 +47,13 @@ inline std::string byte_tokenizer() {
 
 class TextModelCopy {
  public:
-  // `n_ctx`: the longest context that the config states.
-  explicit TextModelCopy(uint32_t n_ctx = 512) : copy_("llama_bf16") {
-    const std::string from = "\"max_position_embeddings\": 512";
-    copy_.config.replace(copy_.config.find(from), from.size(),
-                         "\"max_position_embeddings\": " + std::to_string(n_ctx));
+  // `n_ctx`: the longest context that the config states; 0: as it is.
+  explicit TextModelCopy(uint32_t n_ctx = 0, std::string_view golden = "llama_bf16")
+      : copy_(golden) {
+    if (n_ctx != 0) {
+      copy_.config = replaced(copy_.config, "\"max_position_embeddings\": 512",
+                              "\"max_position_embeddings\": " + std::to_string(n_ctx));
+    }
     path_ = copy_.write();
     const std::string config =
         R"({"bos_token":"<s>","eos_token":"</s>","chat_template":)"

@@ -19,7 +19,8 @@ class CancelWatch {
       : thread_([this, &context, cancel = std::move(cancel)] {
           std::unique_lock lock(mutex_);
           while (!done_) {
-            if (context.cancelled()) return cancel();
+            // Again and again: what is cancelled before it runs does not notice.
+            if (context.cancelled()) cancel();
             ended_.wait_for(lock, std::chrono::milliseconds(20));
           }
         }) {}

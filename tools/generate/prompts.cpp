@@ -27,7 +27,8 @@ Status answer_one(Context& context, TextModel& model, const std::vector<uint32_t
   Answer answer;
   Status status = answer_prompt(context, model, ids, json ? nullptr : &context.out(), answer);
   if (status.ok() && json) context.out().write(answer_json(answer, model.load_ms()));
-  if (status.ok() || !answer.text.empty()) context.out().write("\n");
+  // An answer that was cut short ends its line too.
+  if (status.ok() || (!json && !answer.text.empty())) context.out().write("\n");
   SPLITD_TRY(status);
   return context.out().flush();
 }
