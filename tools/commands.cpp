@@ -7,7 +7,7 @@ std::vector<Command> all_commands() {
                                    detokenize_command(), template_command(), dump_command(),
                                    perplexity_command(), convert_command()};
 #ifdef SPLITD_NET
-  commands.insert(commands.begin() + 1, local_command());
+  commands.insert(commands.begin() + 1, {cloud_command(), local_command()});
   commands.push_back(pull_command());
 #endif
   commands.push_back(bench_command());

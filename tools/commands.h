@@ -22,6 +22,7 @@ Command help_command();
 #ifdef SPLITD_NET
 Command local_command();
 Command pull_command();
+Command cloud_command();
 #endif
 
 [[nodiscard]] std::vector<Command> all_commands();

@@ -184,9 +184,11 @@ void Body::tick(Clock::time_point now) {
     bool idle;
   };
   std::vector<Ending> endings;
+  uint64_t unsent = 0;
   {
     const std::lock_guard lock(mutex_);
     for (const Session& session : sessions_) {
+      if (session->peer) unsent += session->peer->unsent_bytes();
       const auto silence = now - session->heard;
       const bool waits = session->n_in_flight == 0;
       const bool idle = waits && silence > options_.idle;
@@ -195,6 +197,7 @@ void Body::tick(Clock::time_point now) {
       if (idle || drained) endings.push_back({session, session->peer, idle});
     }
   }
+  crowded_ = unsent > options_.unsent_limit_of_all;
   for (const Ending& ending : endings) {
     end(ending.session, ending.idle ? "expired" : "drained");
     if (ending.idle) metrics_.expired.fetch_add(1, std::memory_order_relaxed);

@@ -37,6 +37,7 @@ struct BodyModel {
   ModelConfig config;
   std::string fingerprint;  // 64 hex digits
   LayerRange layers;        // that are served: any part of them
+  LayerRange offer;         // what a question is answered with
   const kernels::KernelTable* table = nullptr;
   // Called on the compute thread.
   std::function<Result<BodyBackend>(LayerRange layers, bool exact)> make_backend;
@@ -51,8 +52,9 @@ struct BodyOptions {
   Usage most{1024, uint64_t{1} << 32, uint64_t{8} << 30};
   Usage most_of_peer = most;
   std::chrono::milliseconds idle{300'000};
-  double batch_ms = 50;  // DESIGN §8
-  uint64_t unsent_limit = net::limits::kUnsentBytes;
+  double batch_ms = 50;                               // DESIGN §8
+  uint64_t unsent_limit = net::limits::kUnsentBytes;  // of one connection
+  uint64_t unsent_limit_of_all = uint64_t{256} << 20;
   // False: whoever owns the body calls compute(), for tests.
   bool own_thread = true;
   Log log = {};
@@ -162,7 +164,8 @@ class Body {
   JsonWriter reply_json_;
   bool any_held_ = false;
 
-  std::atomic<uint64_t> events_{0};  // something may be to do for the compute thread
+  std::atomic<bool> crowded_{false};  // more is unsent than all peers together may leave
+  std::atomic<uint64_t> events_{0};   // something may be to do for the compute thread
   std::atomic<bool> sleeping_{false};
   std::atomic<bool> stopping_{false};
   std::mutex sleep_mutex_;

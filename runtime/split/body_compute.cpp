@@ -13,6 +13,8 @@ static constexpr size_t kMaxEngines = 16;
 static constexpr size_t kIdleEngines = 1;
 // Before it sleeps: a wake-up costs more. Peers often share the machine, so no longer.
 static constexpr std::chrono::microseconds kSpin{50};
+// While all peers together leave too much unread, one that leaves this much gets no turn.
+static constexpr uint64_t kCrowdedBytes = uint64_t{256} << 10;
 // How often somebody is asked who did not read his replies.
 static constexpr std::chrono::milliseconds kHeldPoll{5};
 
@@ -151,10 +153,11 @@ std::optional<Body::Verdict> Body::open_stage(const Session& session) {
 // Who does not take what was sent to him gets no turn. True: there is somebody like that.
 bool Body::hold_back() {
   bool any = false;
+  const uint64_t limit = crowded_ ? kCrowdedBytes : options_.unsent_limit;
   const std::lock_guard lock(mutex_);
   for (const Session& session : busy_) {
     if (session->state != BodySession::State::open) continue;
-    const bool held = session->peer && session->peer->unsent_bytes() > options_.unsent_limit;
+    const bool held = session->peer && session->peer->unsent_bytes() > limit;
     session->engine->stage->hold(session->id, held);
     any = any || held;
   }

@@ -132,7 +132,7 @@ WelcomeMessage Body::basic_welcome() const {
 // What there is to have.
 void Body::answer_question(BodyPeer& peer, const HelloMessage& hello) {
   WelcomeMessage message = basic_welcome();
-  message.layers = model_.layers;
+  message.layers = model_.offer;
   message.arith = arith_[*hello.exact ? 1 : 0] + "/" + std::string(kv_name(*hello.kv));
   message.n_ctx = options_.max_ctx;
   message.max_pending = options_.max_pending;

@@ -258,9 +258,11 @@ Result<HelloMessage> MessageReader::hello() const {
   out.fingerprint = fields.hex("fingerprint", 64);
   if (fields.has("layers")) out.layers = fields.layers();
   out.d_model = fields.integer("d_model", 0u, kMaxModelDim, 0u);
-  const Result<WireType> wire = wire_of_name(fields.text("wire", 8));
-  if (!wire) fields.refuse("wire", "is unknown", "f16, bf16, f32, q8, q4");
-  if (wire) out.wire = *wire;
+  if (fields.has("wire")) {
+    const Result<WireType> wire = wire_of_name(fields.text("wire", 8));
+    if (!wire) fields.refuse("wire", "is unknown", "f16, bf16, f32, q8, q4");
+    if (wire) out.wire = *wire;
+  }
   if (fields.has("kv")) out.kv = static_cast<KvType>(fields.choice("kv", kKvNames));
   if (fields.has("compute")) {
     out.exact = fields.choice("compute", std::array<std::string_view, 2>{"auto", "f32"}) == 1;

@@ -21,7 +21,7 @@ std::string BodyAddress::text() const {
   return (v6 ? "[" + host + "]" : host) + ":" + std::to_string(port);
 }
 
-Result<BodyAddress> parse_body_address(std::string_view text) {
+Result<BodyAddress> parse_body_address(std::string_view text, bool to_listen) {
   const auto refuse = [&] {
     return usage_error(net::quoted(text) + " is no address; HOST:PORT or [IPV6]:PORT is accepted");
   };
@@ -37,7 +37,8 @@ Result<BodyAddress> parse_body_address(std::string_view text) {
   }
   BodyAddress out{std::string(host), 0};
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), out.port);
-  if (error != std::errc() || end != digits.data() + digits.size() || out.port == 0) {
+  if (error != std::errc() || end != digits.data() + digits.size() ||
+      (out.port == 0 && !to_listen)) {
     return refuse();
   }
   return out;

@@ -24,8 +24,8 @@ struct BodyAddress {
   std::string text() const;  // "host:port", "[::1]:port"
 };
 
-// "host:port", "[v6]:port".
-[[nodiscard]] Result<BodyAddress> parse_body_address(std::string_view text);
+// "host:port", "[v6]:port". Port 0 for who listens: the system chooses.
+[[nodiscard]] Result<BodyAddress> parse_body_address(std::string_view text, bool to_listen = false);
 
 // A body whose results may differ in their last bits from those of the one before.
 [[nodiscard]] Error drifted(const BodyAddress& body, std::string_view arith,

@@ -28,7 +28,7 @@ class FakeBody {
     BodyModel model;
     model.config = FakeBackend(std::vector<uint64_t>(kEnd - kFirst), kFirst).config();
     model.fingerprint = kFingerprint;
-    model.layers = {kFirst, kEnd};
+    model.layers = model.offer = {kFirst, kEnd};
     model.table = kernels::runnable_tables().back();
     model.make_backend = [this](LayerRange layers, bool) -> Result<BodyBackend> {
       ++n_backend;
