@@ -1,5 +1,7 @@
 #include "net/link.h"
 
+#include <algorithm>
+
 namespace splitd::net {
 
 Result<Link::Read> Link::read_once() {

@@ -1,6 +1,8 @@
 // One connection's life on the loop: reading, what its channel says, deadlines, leaving.
 #include <string.h>
 
+#include <algorithm>
+
 #include "net/server_state.h"
 
 namespace splitd::net {

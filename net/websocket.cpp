@@ -127,10 +127,8 @@ Result<size_t> WsReader::parse_head(std::span<const std::byte> bytes) {
   }
   const size_t length_bytes = length_ < 126 ? 0 : length_ == 126 ? 2 : 8;
   const size_t head_bytes = 2 + length_bytes + (masked ? 4 : 0);
-  if (bytes.size() < head_bytes) {
-    SPLITD_TRY(check_frame());
-    return size_t{0};
-  }
+  SPLITD_TRY(check_frame());
+  if (bytes.size() < head_bytes) return size_t{0};
   if (length_bytes > 0) {
     length_ = 0;
     for (size_t i = 0; i < length_bytes; ++i) length_ = length_ << 8 | at(2 + i);
@@ -139,7 +137,6 @@ Result<size_t> WsReader::parse_head(std::span<const std::byte> bytes) {
     }
     if (length_ >> 63 != 0) return fail(CloseCode::protocol_error, "a length beyond 2^63");
   }
-  SPLITD_TRY(check_frame());
   if (masked) {
     for (size_t i = 0; i < 4; ++i) mask_[i] = at(2 + length_bytes + i);
   }

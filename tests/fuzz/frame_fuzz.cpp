@@ -1,5 +1,6 @@
 // Any bytes as frames: the reader ends, holds no more than it should, and says the same however the
 // bytes are cut. The first byte chooses limits and pieces.
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <string>

@@ -1,5 +1,6 @@
 // Any bytes as WebSocket frames: the reader ends, keeps to its cap, and says the same however the
 // bytes are cut. The first byte chooses the peer's role and the pieces.
+#include <algorithm>
 #include <cstdlib>
 #include <string>
 #include <string_view>

@@ -1,6 +1,7 @@
 // Two channels joined in memory, with the bytes between them at the test's mercy.
 #pragma once
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
