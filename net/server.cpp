@@ -98,10 +98,8 @@ void Server::State::pause_accepting() {
 // Whoever waits in the queue cannot be left there: the listener would stay ready, and they in
 // doubt.
 void Server::State::out_of_descriptors() {
-  if (!strangers.empty()) {
-    // Their descriptor is free at once; the next round accepts again.
-    return close_oldest(strangers, "there is no descriptor left");
-  }
+  // Somebody's descriptor is free at once; the next round accepts again.
+  if (close_somebody("there is no descriptor left")) return;
   spare = FileDescriptor();
   (void)listener.try_accept();  // and closed: they see an end
   refused.fetch_add(1);
@@ -117,9 +115,12 @@ bool Server::State::make_room(const std::string& group) {
   } else if (strangers.size() >= options.max_strangers) {
     close_oldest(strangers, "too many connections before hello");
   }
-  if (connections.size() < options.max_connections) return true;
-  if (strangers.empty()) return false;
-  close_oldest(strangers, "too many connections");
+  return connections.size() < options.max_connections || close_somebody("too many connections");
+}
+
+bool Server::State::close_somebody(std::string_view why) {
+  if (leaving.empty() && strangers.empty()) return false;
+  close_oldest(leaving.empty() ? strangers : leaving, why);
   return true;
 }
 

@@ -297,6 +297,7 @@ void Connection::State::leave(const Error& why) {
     if (!probed) server.refused.fetch_add(1);
   }
   stage = Stage::leaving;
+  leaving_place = server.leaving.insert(server.leaving.end(), owner);
   server.options.log.debug(link.stream->peer() + ": " + why.message);
   {
     const std::lock_guard lock(link.mutex);
@@ -340,6 +341,7 @@ void Connection::State::drop() {
     server.refused.fetch_add(1);
   }
   const bool tell = announced && stage != Stage::leaving;
+  if (stage == Stage::leaving) server.leaving.erase(leaving_place);
   stage = Stage::leaving;
   {
     const std::lock_guard lock(link.mutex);

@@ -51,6 +51,7 @@ struct Connection::State {
   bool wrote_end = false;
   Clock::time_point since = Clock::now();  // the stage began
   std::list<Connection*>::iterator stranger_place;
+  std::list<Connection*>::iterator leaving_place;
   std::list<Connection*>::iterator group_place;
   // Slow peers: how much had come when the frame under way was first seen unfinished.
   std::optional<Clock::time_point> window_began;
@@ -72,7 +73,8 @@ struct Server::State {
   void accept_some();
   void take(std::unique_ptr<TcpStream> stream);
   bool make_room(const std::string& group);
-  void close_oldest(std::list<Connection*>& strangers, std::string_view why);
+  bool close_somebody(std::string_view why);  // who can be spared; false if nobody can
+  void close_oldest(std::list<Connection*>& list, std::string_view why);
   void out_of_descriptors();
   void no_longer_stranger(Connection::State& connection);
   void pause_accepting();
@@ -87,7 +89,8 @@ struct Server::State {
   FileDescriptor spare;  // given up to tell a peer that there is no room
   uint64_t next_id = 1;
   std::unordered_map<uint64_t, std::shared_ptr<Connection>> connections;
-  std::list<Connection*> strangers;                                // oldest first
+  std::list<Connection*> strangers;  // oldest first
+  std::list<Connection*> leaving;    // likewise: who still reads our last words
   std::unordered_map<std::string, std::list<Connection*>> groups;  // strangers by address
   std::atomic<uint64_t> accepted{0};
   std::atomic<uint64_t> refused{0};

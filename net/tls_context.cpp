@@ -134,6 +134,7 @@ Status TlsContext::State::load_keys(const TlsOptions& options) {
   const std::string& name = keys[0].identity;
   const int code =
       mbedtls_ssl_conf_psk(&config, bytes_of(secret), secret.size(), bytes_of(name), name.size());
+  keys[0].key = Secret();  // the configuration has its own copy, which it wipes
   if (code != 0) return failed("cannot use the key of " + name + ": " + tls_text(code));
   return {};
 }

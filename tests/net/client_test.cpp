@@ -165,7 +165,7 @@ TEST_P(ClientTest, AClosingServerSaysSo) {
 TEST_P(ClientTest, AHandshakeHasADeadline) {
   auto listener = TcpListener::listen("127.0.0.1", 0);
   ASSERT_TRUE(listener.ok());
-  if (!GetParam().tls && !GetParam().websocket) GTEST_SKIP() << "raw TCP has no handshake";
+  if (!GetParam().tls && !GetParam().websocket) return;  // raw TCP has no handshake
   ClientOptions options;
   options.host = "127.0.0.1";
   options.port = listener->port();
@@ -177,9 +177,8 @@ TEST_P(ClientTest, AHandshakeHasADeadline) {
   EXPECT_NE(client.error().message.find("timed out"), std::string::npos) << client.error().message;
 }
 
-TEST_P(ClientTest, ASilentServerIsDead) {
-  if (GetParam().tls || GetParam().websocket) GTEST_SKIP() << "the handshake would not end";
-
+TEST(ClientAlone, ASilentServerIsDead) {
+  const auto io = std::move(*LoopThread::start());
   // Accepts, and never says a word.
   auto listener = TcpListener::listen("127.0.0.1", 0);
   ASSERT_TRUE(listener.ok());

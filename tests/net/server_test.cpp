@@ -156,6 +156,23 @@ TEST_F(ServerTest, ConnectionsAreCapped) {
   EXPECT_TRUE(echoes(*one) && echoes(*two));
 }
 
+TEST_F(ServerTest, WhoWasRefusedMakesRoomFirst) {
+  ServerOptions options;
+  options.max_connections = 3;
+  EchoServer server(options);
+  const auto one = connect(server);
+  ASSERT_TRUE(one);
+  // Refused, and both stay to read why.
+  const auto refused = knock(server);
+  const auto also = knock(server);
+  ASSERT_TRUE(write_all(*refused, "\xff", soon()).ok() && write_all(*also, "\xff", soon()).ok());
+  until([&] { return server.counters().refused == 2; });
+  const auto two = connect(server);
+  const auto three = connect(server);
+  ASSERT_TRUE(two && three);
+  EXPECT_TRUE(echoes(*one) && echoes(*two) && echoes(*three));
+}
+
 TEST_F(ServerTest, AHalfOpenPeerIsNoticed) {
   ServerOptions options;
   options.ping_after = milliseconds(10);
