@@ -2,8 +2,10 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 
 #include "net/limits.h"
 #include "runtime/base/files.h"
@@ -54,6 +56,19 @@ Result<Secret> read_secret_file(const std::string& path, uint64_t max_bytes) {
   Result<std::string> text = read_all(file.get(), max_bytes);
   if (!text.ok()) return std::move(text.take_error()).within(path);
   return Secret(std::move(*text));
+}
+
+Status write_secret_file(const std::string& path, std::string_view text) {
+  const FileDescriptor file(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+  if (!file.valid() && errno == EEXIST) {
+    return usage_error(path + " is there already, and keys are never written over others");
+  }
+  if (!file.valid()) return system_error("cannot create " + path);
+  Status status = write_all(file.get(), text);
+  if (status.ok() && ::fsync(file.get()) != 0) status = system_error("cannot sync");
+  if (status.ok()) return {};
+  ::unlink(path.c_str());
+  return std::move(status.take_error()).within(path);
 }
 
 Result<std::vector<PskEntry>> parse_psk_text(std::string_view text, const std::string& name) {

@@ -29,5 +29,7 @@ inline constexpr size_t kPskBytes = 32;
 
 // The whole file, refused where others could read it.
 [[nodiscard]] Result<Secret> read_secret_file(const std::string& path, uint64_t max_bytes);
+// A new file that only its owner can read. Never over another one; nothing is left of a failure.
+[[nodiscard]] Status write_secret_file(const std::string& path, std::string_view text);
 
 }  // namespace splitd::net

@@ -9,6 +9,7 @@ std::vector<Command> all_commands() {
 #ifdef SPLITD_NET
   commands.insert(commands.begin() + 1, {cloud_command(), local_command()});
   commands.push_back(pull_command());
+  commands.push_back(keygen_command());
 #endif
   commands.push_back(bench_command());
   commands.push_back(doctor_command());

@@ -23,6 +23,7 @@ Command help_command();
 Command local_command();
 Command pull_command();
 Command cloud_command();
+Command keygen_command();
 #endif
 
 [[nodiscard]] std::vector<Command> all_commands();
