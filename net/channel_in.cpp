@@ -3,6 +3,7 @@
 
 #include "net/channel_state.h"
 #include "net/control.h"
+#include "net/tcp.h"
 #include "net/upgrade.h"
 
 namespace splitd::net {
@@ -110,7 +111,7 @@ Result<bool> Channel::State::fill() {
 // --- Beginnings
 
 Status Channel::State::start_tls() {
-  const std::string host = options.host.substr(0, options.host.rfind(':'));
+  const std::string host(host_of(options.host));
   SPLITD_ASSIGN(tls, TlsSession::create(options.tls, host, options.host, wire_in, wire_out));
   outer = Outer::handshake;
   return {};
