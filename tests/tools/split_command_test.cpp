@@ -125,7 +125,7 @@ TEST(SplitCommand, RefusesInOneLineWithExitCodeThree) {
   };
   std::string text = error(golden_model("llama_bias"), {});
   EXPECT_TRUE(text.starts_with("3 ") && has(text, "fingerprint")) << text;
-  text = error(model, {"--head", "0", "--tail", "1"});
+  text = error(model, {"--head", "1", "--tail", "0"});
   EXPECT_TRUE(has(text, "layers")) << text;
   // The ends agree with what the body has, without a word from the user.
   EXPECT_EQ(run_splitd(Words{"local", model, "--body", cloud.address()} + prompt).exit_code, 0);
