@@ -14,6 +14,9 @@
 #include "tools/generate/options.h"
 #include "tools/generate/text_model.h"
 #include "tools/model_path.h"
+#ifdef SPLITD_NET
+#include "tools/network/wired.h"
+#endif
 
 namespace splitd::cli {
 namespace {
@@ -68,28 +71,96 @@ Result<double> score_text(Context& context, TextModel& model, std::span<const ui
   return total;
 }
 
+struct Measured {
+  double perplexity = 0;
+  uint64_t n_token = 0;
+};
+
+Result<Measured> measure(Context& context, const EngineOptions& engine, TextModel& model,
+                         const std::vector<uint32_t>& text) {
+  SPLITD_TRY(model.read_ahead(context.progress()));
+  const uint64_t most = engine.n_ctx != 0 ? engine.n_ctx : model.config().n_ctx;
+  SPLITD_ASSIGN(const double total,
+                score_text(context, model, text, std::min<uint64_t>(most, text.size())));
+  context.end_progress();
+  return Measured{std::exp(total / static_cast<double>(text.size() - 1)), text.size()};
+}
+
+std::string perplexity_text(const Measured& measured) {
+  char line[64];
+  std::snprintf(line, sizeof line, "perplexity %.4f over %zu tokens", measured.perplexity,
+                static_cast<size_t>(measured.n_token));
+  return line;
+}
+
+#ifdef SPLITD_NET
+// The same text with every wire type between the parts of a split, beside no split.
+Status compare_wires(Context& context, const EngineOptions& engine, const std::string& path,
+                     const std::vector<uint32_t>& text, const Measured& whole) {
+  const bool as_json = context.flag("json");
+  JsonWriter json;
+  json.begin_object().field("perplexity", whole.perplexity).field("tokens", whole.n_token);
+  json.key("wire").begin_object();
+  for (const std::string_view name : split_choices("f32|bf16|f16|q8|q4")) {
+    SPLITD_ASSIGN(const WireType wire, wire_of_name(name));
+    SPLITD_ASSIGN(const std::unique_ptr<TextModel> model,
+                  open_wired(path, engine, static_cast<uint32_t>(context.integer("head")),
+                             static_cast<uint32_t>(context.integer("tail")), wire));
+    SPLITD_ASSIGN(const Measured measured, measure(context, engine, *model, text));
+    json.field(name, measured.perplexity);
+    if (as_json) continue;
+    char change[32];
+    std::snprintf(change, sizeof change, " (%+.3f %%)",
+                  100 * (measured.perplexity / whole.perplexity - 1));
+    context.out().write(std::string(name) + " wire: " + perplexity_text(measured) + change + "\n");
+    SPLITD_TRY(context.out().flush());
+  }
+  if (as_json) context.out().write(json.end_object().end_object().take() + "\n");
+  return {};
+}
+#endif
+
 Status run_perplexity(Context& context) {
   SPLITD_ASSIGN(const EngineOptions engine, read_engine_options(context));
   if (engine.n_ctx == 1) return usage_error("--ctx: 1; a window of at least 2 is accepted");
   SPLITD_ASSIGN(const std::string path, resolve_model(context.argument("MODEL")));
   SPLITD_ASSIGN(const std::unique_ptr<TextModel> model, TextModel::open(path, engine));
   SPLITD_ASSIGN(const std::vector<uint32_t> text, read_text(context, *model));
-  SPLITD_TRY(model->read_ahead(context.progress()));
-  const uint64_t most = engine.n_ctx != 0 ? engine.n_ctx : model->config().n_ctx;
-  SPLITD_ASSIGN(const double total,
-                score_text(context, *model, text, std::min<uint64_t>(most, text.size())));
-  context.end_progress();
-  const double perplexity = std::exp(total / static_cast<double>(text.size() - 1));
+  SPLITD_ASSIGN(const Measured whole, measure(context, engine, *model, text));
+  if (!context.flag("json")) {
+    context.out().write(perplexity_text(whole) + "\n");
+    SPLITD_TRY(context.out().flush());
+  }
+#ifdef SPLITD_NET
+  if (context.flag("wires")) return compare_wires(context, engine, path, text, whole);
+#endif
   if (context.flag("json")) {
     JsonWriter json;
-    json.begin_object().field("perplexity", perplexity).field("tokens", uint64_t{text.size()});
+    json.begin_object().field("perplexity", whole.perplexity).field("tokens", whole.n_token);
     context.out().write(json.end_object().take() + "\n");
-  } else {
-    char line[64];
-    std::snprintf(line, sizeof line, "perplexity %.4f over %zu tokens\n", perplexity, text.size());
-    context.out().write(line);
   }
   return {};
+}
+
+FlagGroup perplexity_flags() {
+  return {.flags = {
+              {.name = "json", .help = "as JSON"},
+#ifdef SPLITD_NET
+              {.name = "wires", .help = "also with each wire type between the parts of a split"},
+              {.name = "head",
+               .kind = FlagKind::integer,
+               .help = "…of which so many first layers are the head",
+               .fallback = "1",
+               .min = 0,
+               .max = kMaxLayers},
+              {.name = "tail",
+               .kind = FlagKind::integer,
+               .help = "…and so many last ones the tail",
+               .fallback = "1",
+               .min = 0,
+               .max = kMaxLayers},
+#endif
+          }};
 }
 
 }  // namespace
@@ -103,7 +174,7 @@ Command perplexity_command() {
                           {.name = "FILE",
                            .help = "a text, or - for stdin",
                            .completes = Completes::file}},
-          .flags = {{.flags = {{.name = "json", .help = "as JSON"}}}, engine_flags()},
+          .flags = {perplexity_flags(), engine_flags()},
           .examples = {{"splitd perplexity ./SmolLM2 book.txt --ctx 2048"}},
           .run = run_perplexity};
 }
