@@ -1,32 +1,14 @@
-// The real SmolLM2-135M-Instruct (bf16), as `make demo` fetches and converts it, against
-// transformers in float32 (tests/golden/smollm2_reference.py). Without the demo's model the tests
-// are skipped; with SPLITD_REQUIRE_DEMO in the environment, as in CI, its absence is a failure.
+// The real SmolLM2 against transformers, through the real binary.
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 
-#include "tests/tools/golden_model.h"
+#include "tests/tools/smollm2.h"
 
 namespace splitd {
 namespace {
 
-const std::string kModel = SPLITD_DEMO_MODEL;
-
-class SmolLM2 : public testing::Test {
+class SmolLM2Golden : public SmolLM2 {
  protected:
-  void SetUp() override {
-    if (!path_exists(kModel)) {
-      if (std::getenv("SPLITD_REQUIRE_DEMO") != nullptr)
-        FAIL() << kModel << " is missing and required";
-      GTEST_SKIP() << kModel << " is not there: make demo";
-    }
-    Result<JsonDoc> doc =
-        JsonDoc::parse(*read_file(std::string(SPLITD_TEST_DATA) + "/golden/smollm2_expected.json"));
-    ASSERT_TRUE(doc.ok());
-    expected_.emplace(std::move(*doc));
-  }
-  Json expected() const { return expected_->root(); }
-
   // |measured / expected − 1|
   double perplexity_error(const std::vector<std::string>& flags) const {
     const Json golden = *expected().find("perplexity");
@@ -41,17 +23,15 @@ class SmolLM2 : public testing::Test {
     return std::fabs(
         *json->root().find("perplexity")->to_f64() / *golden.find("perplexity")->to_f64() - 1);
   }
-
-  std::optional<JsonDoc> expected_;
 };
 
-TEST_F(SmolLM2, Perplexity) {
+TEST_F(SmolLM2Golden, Perplexity) {
   EXPECT_LE(perplexity_error({"--compute", "f32", "--kv", "f32"}), 0.0002);
   EXPECT_LE(perplexity_error({"--compute", "auto"}), 0.001);
 }
 
 // Token by token through `run`, up to the first position where the reference itself was undecided.
-TEST_F(SmolLM2, GreedyTokensOfThePrompts) {
+TEST_F(SmolLM2Golden, GreedyTokensOfThePrompts) {
   size_t n_case = 0;
   for (const Json item : expected().find("cases")->elements()) {
     const std::string name(item.find("name")->text());
@@ -86,7 +66,7 @@ TEST_F(SmolLM2, GreedyTokensOfThePrompts) {
 // With rounded activations: where the likeliest token differs from the reference's first, and how
 // undecided the reference was there. One pass over the reference's own text shows what decoding
 // would have given, as rows do not depend on chunks.
-TEST_F(SmolLM2, MarginsWhereRoundedActivationsDiffer) {
+TEST_F(SmolLM2Golden, MarginsWhereRoundedActivationsDiffer) {
   for (const Json item : expected().find("cases")->elements()) {
     std::vector<int64_t> ids = integers_of(*item.find("prompt_ids"));
     const std::vector<int64_t> tokens = integers_of(*item.find("tokens"));
@@ -115,7 +95,7 @@ TEST_F(SmolLM2, MarginsWhereRoundedActivationsDiffer) {
 }
 
 // A stage for every pair of neighbours, cuts at every layer, and three stages.
-TEST_F(SmolLM2, SplittingChangesNoBit) {
+TEST_F(SmolLM2Golden, SplittingChangesNoBit) {
   const std::vector<std::string> words = {"--ids", "504,3575,282,4649,314,7042,30"};
   const std::string whole = dump_bytes(kModel, words);
   ASSERT_GT(whole.size(), 7u * 49152 * 4);
@@ -132,7 +112,7 @@ TEST_F(SmolLM2, SplittingChangesNoBit) {
   }
 }
 
-TEST_F(SmolLM2, ChunksAndThreadsChangeNoBit) {
+TEST_F(SmolLM2Golden, ChunksAndThreadsChangeNoBit) {
   std::vector<int64_t> ids;
   for (const Json item : expected().find("cases")->elements()) {
     for (const int64_t id : integers_of(*item.find("tokens"))) ids.push_back(id);
