@@ -87,9 +87,9 @@ TEST(SplitCommand, EveryTransport) {
   const Words prompt = prompt_words("llama_bf16", 1, 12);
   const std::string whole = ids_of_answer(run_splitd(Words{"run", model} + prompt));
   const auto certificates = [&](const std::string& name) {
-    return Words{"--cert", keys + "/" + name + ".crt",
-                 "--key",  keys + "/" + name + ".key",
-                 "--ca",   keys + "/ca.crt"};
+    return Words{"--cert", keys + "/" + name + ".pem",
+                 "--key",  keys + "/" + name + "-key.pem",
+                 "--ca",   keys + "/ca.pem"};
   };
   const Words psk = {"--psk-file", keys + "/pair.psk"};
   struct Case {

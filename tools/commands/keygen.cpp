@@ -2,6 +2,8 @@
 #include <sys/random.h>
 #include <sys/stat.h>
 
+#include <algorithm>
+
 #include <array>
 
 #include "net/limits.h"
@@ -79,7 +81,11 @@ Status run_ca(Context& context, const std::vector<std::string>& words) {
 Status run_cert(Context& context, const std::vector<std::string>& words) {
   if (words.size() < 2) return usage_error("keygen cert: DIR and at least one NAME are needed");
   const std::string base = words[0] + "/";
-  const std::vector<std::string> names(words.begin() + 1, words.end());
+  std::vector<std::string> names(words.begin() + 1, words.end());
+  // The machine itself, for trying it out and for the near end of a tunnel.
+  for (const char* here : {"localhost", "127.0.0.1", "::1"}) {
+    if (std::find(names.begin(), names.end(), here) == names.end()) names.emplace_back(here);
+  }
   SPLITD_ASSIGN(const std::string authority,
                 read_file(base + std::string(kAuthority), net::limits::kMaxKeyFileBytes));
   SPLITD_ASSIGN(const Secret key, net::read_secret_file(base + std::string(kAuthorityKey),
@@ -130,7 +136,9 @@ Command keygen_command() {
               "Files are made for their owner alone (0600) and never written over others. A body "
               "takes many shared keys: append the lines to one file. `cert` reads DIR/ca.pem and "
               "DIR/ca-key.pem and writes DIR/NAME.pem and DIR/NAME-key.pem; a machine needs its "
-              "own two and ca.pem, never ca-key.pem.",
+              "own two and ca.pem, never ca-key.pem. NAMEs are what other machines call it by; "
+              "localhost "
+              "is always among them.",
           .run = run_keygen};
 }
 
