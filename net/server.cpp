@@ -19,6 +19,7 @@ Server::Server(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Result<std::unique_ptr<Server>> Server::listen(Loop& loop, ServerOptions options,
                                                ServerEvents events) {
   SPLITD_ASSIGN(TcpListener listener, TcpListener::listen(options.host, options.port));
+  if (!options.congestion.empty()) SPLITD_TRY(listener.set_congestion(options.congestion));
   auto state =
       std::make_unique<State>(loop, std::move(listener), std::move(options), std::move(events));
   State& s = *state;
@@ -140,7 +141,6 @@ void Server::State::take(std::unique_ptr<TcpStream> stream) {
                         " connections are open");
     return;
   }
-  if (!options.congestion.empty()) (void)stream->set_congestion(options.congestion);
   ChannelOptions channel;
   channel.role = Role::server;
   channel.tls = options.tls;

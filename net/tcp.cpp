@@ -61,8 +61,10 @@ Result<std::unique_ptr<TcpStream>> TcpStream::adopt(FileDescriptor socket, std::
   return std::unique_ptr<TcpStream>(new TcpStream(std::move(socket), std::move(peer)));
 }
 
-Status TcpStream::set_congestion(const std::string& name) {
-  if (::setsockopt(fd(), IPPROTO_TCP, TCP_CONGESTION, name.data(),
+namespace {
+
+Status set_congestion_of(int fd, const std::string& name) {
+  if (::setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name.data(),
                    static_cast<socklen_t>(name.size())) == 0) {
     return {};
   }
@@ -73,6 +75,16 @@ Status TcpStream::set_congestion(const std::string& name) {
   }
   return usage_error("congestion control " + quoted(name) +
                      " is not to be had here; there are: " + known);
+}
+
+}  // namespace
+
+Status TcpStream::set_congestion(const std::string& name) {
+  return set_congestion_of(fd(), name);
+}
+
+Status TcpListener::set_congestion(const std::string& name) {
+  return set_congestion_of(fd(), name);
 }
 
 void TcpStream::end_writing() {

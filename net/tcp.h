@@ -57,6 +57,7 @@ class TcpListener {
   const std::string& address() const { return address_; }  // "127.0.0.1:7777", as bound
   int fd() const { return socket_.get(); }
   Result<std::unique_ptr<TcpStream>> accept(const Wait& wait);
+  Status set_congestion(const std::string& name);  // of all that are accepted from now on
 
   // What one attempt without waiting came to.
   struct Accepted {

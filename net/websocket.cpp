@@ -238,6 +238,7 @@ Result<WsStep> WsReader::step(std::span<std::byte> bytes) {
   const std::span<std::byte> piece = bytes.first(taken);
   if (peer_ == Peer::client) websocket_mask(piece, mask_, done_);
   done_ += taken;
+  if (done_ == length_ && !fin_) state_ = State::head;
   const bool waiting = taken == 0 && head_bytes == 0;
   return WsStep{waiting ? WsStep::Kind::need_more : WsStep::Kind::data, head_bytes + taken, piece};
 }

@@ -314,6 +314,19 @@ TEST_F(ServerTest, AStrangerMakesRoomForADescriptor) {
   EXPECT_EQ(server.counters().refused, 1u);
 }
 
+TEST_F(ServerTest, CongestionControlIsChosenByName) {
+  auto loop = Loop::create();
+  ASSERT_TRUE(loop.ok());
+  ServerOptions options;
+  options.congestion = "no-such";
+  const auto refused = Server::listen(**loop, options, {});
+  ASSERT_FALSE(refused.ok());
+  EXPECT_NE(refused.error().message.find("no-such"), std::string::npos);
+  options.congestion = "cubic";
+  const auto server = Server::listen(**loop, options, {});
+  EXPECT_TRUE(server.ok() || server.error().message.find("there are") != std::string::npos);
+}
+
 TEST_F(ServerTest, ManyComeAndGo) {
   EchoServer server;
   for (int round = 0; round < 300; ++round) {
