@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
+#include <thread>
+
 #include "tests/tools/background.h"
 #include "tests/tools/golden_model.h"
 
@@ -139,6 +141,28 @@ TEST(SplitCommand, RefusesInOneLineWithExitCodeThree) {
       run_splitd(Words{"local", model, "--body", "192.0.2.1:7777"} + prompt);
   EXPECT_EQ(plain.exit_code, 2) << plain.err;
   EXPECT_TRUE(has(plain.err, "--insecure")) << plain.err;
+}
+
+// They share the body's batches, and none of them notices.
+TEST(SplitCommand, EightAtOnceAreEachAsIfAlone) {
+  const std::string model = golden_model("llama_bf16");
+  Cloud cloud(model);
+  ASSERT_NE(cloud.address(), "");
+  const auto text = [&](int seed) {
+    return ids_of_answer(run_splitd(Words{"local", model, "--body", cloud.address(),
+                                          "--temperature", "0.8", "--seed", std::to_string(seed)} +
+                                    prompt_words("llama_bf16", 1, 40)));
+  };
+  constexpr int kSessions = 8;
+  std::vector<std::string> alone, together(kSessions);
+  for (int i = 0; i < kSessions; ++i) alone.push_back(text(i));
+  std::vector<std::thread> threads;
+  for (int i = 0; i < kSessions; ++i) {
+    threads.emplace_back([&, i] { together[static_cast<size_t>(i)] = text(i); });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(together, alone);
+  EXPECT_NE(alone[0], alone[1]);
 }
 
 TEST(SplitCommand, CloudLeavesInOrder) {

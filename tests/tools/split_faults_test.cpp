@@ -173,6 +173,27 @@ TEST_F(SplitFaults, AForgottenSessionIsPlayedAgain) {
   EXPECT_EQ(got.ids, undisturbed_);
 }
 
+// An interrupt does not wait for the round trip under way.
+TEST_F(SplitFaults, AnInterruptEndsAnAnswerAtOnce) {
+  const std::unique_ptr<WanProxy> proxy = proxy_to(cloud_);
+  proxy->set_rate(Direction::down, 40'000);  // an answer of some seconds
+  Words words = {SPLITD_BINARY, "local",  golden_model(kModel),
+                 "--ids",       "5,6,7",  "-n",
+                 "60",          "--head", "1",
+                 "--tail",      "1",      "--ignore-eos",
+                 "--json",      "--body", address_of(*proxy)};
+  if (*SPLITD_EMULATOR != '\0') words.insert(words.begin(), SPLITD_EMULATOR);
+  Background local(words);
+  ASSERT_TRUE(proxy->wait_for_bytes(Direction::up, 1000, seconds(20)));
+  proxy->set_round_trip(seconds(20));
+  std::this_thread::sleep_for(milliseconds(300));  // a step is on its long way
+  local.signal(SIGINT);
+  const auto start = std::chrono::steady_clock::now();
+  const int code = local.wait(15);
+  EXPECT_EQ(code, 130) << local.err();
+  EXPECT_LT(std::chrono::steady_clock::now() - start, seconds(10));
+}
+
 // Peers that say nothing are noticed after 5 + 10 seconds: both at once, for the time it takes.
 TEST_F(SplitFaults, SilenceAndHalfOpenConnectionsAreNoticed) {
   const std::unique_ptr<WanProxy> silent = proxy_to(cloud_), half_open = proxy_to(cloud_);
