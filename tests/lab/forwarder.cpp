@@ -99,6 +99,12 @@ ForwarderCounters Forwarder::counters() {
   return copy;
 }
 
+uint64_t Forwarder::queue_bytes() {
+  uint64_t bytes = 0;
+  mailbox_.call([&] { bytes = link_.queue_bytes(); });
+  return bytes;
+}
+
 Urgency Forwarder::urgency() {
   Urgency urgency = Urgency::none;
   mailbox_.call([&] { urgency = urgency_; });

@@ -61,6 +61,7 @@ class Forwarder {
   void resume();
 
   ForwarderCounters counters();
+  uint64_t queue_bytes();
   Urgency urgency();  // once started
 
  private:
