@@ -320,8 +320,8 @@ Result<int> Lab::run() {
 
   if (!listening.ok()) return listening.error();
   if (timed_out) return kExitTimeout;
+  if (signal_ != 0 && (client_.status <= 0 || client_.status > 128)) return 128 + signal_;
   if (client_.status > 0) return client_.status;
-  if (signal_ != 0) return 128 + signal_;
   if (client_.pid < 0 && server_.status == 0) {
     return failed("the server ended before anything listened on port " +
                   std::to_string(options_.port));

@@ -30,7 +30,7 @@ constexpr const char* kServerAddress = "10.77.0.1";
 constexpr const char* kClientAddress = "10.77.0.2";
 constexpr const char* kNetAddress = "10.77.0.0";
 constexpr unsigned char kPrefixBits = 30;
-constexpr int kDeviceQueuePackets = 20'000;  // the link's queue is the one that shall be full
+constexpr uint32_t kDeviceQueuePackets = 20'000;  // the link's queue is the one that shall be full
 
 Error not_allowed(std::string step) {
   Error error = system_error(std::move(step));
@@ -94,8 +94,6 @@ Status configure_devices(const std::string& address, size_t mtu) {
   SPLITD_TRY(set_device(socket, SIOCSIFFLAGS, "lo", up));
   SPLITD_TRY(set_device(socket, SIOCSIFMTU, kDevice,
                         [&](ifreq& request) { request.ifr_mtu = static_cast<int>(mtu); }));
-  SPLITD_TRY(set_device(socket, SIOCSIFTXQLEN, kDevice,
-                        [](ifreq& request) { request.ifr_qlen = kDeviceQueuePackets; }));
   SPLITD_TRY(set_device(socket, SIOCSIFADDR, kDevice, [&](ifreq& request) {
     fill_address(request, ::inet_addr(address.c_str()));
   }));
@@ -105,13 +103,18 @@ Status configure_devices(const std::string& address, size_t mtu) {
   return set_device(socket, SIOCSIFFLAGS, kDevice, up);
 }
 
-// --- Congestion control. Its sysctl refuses what only root of the machine may use (cubic, here);
-// the attribute of a route does not, and decides for both connecting and accepting ends.
+// --- What only netlink can do for those who are root in a user namespace alone
 
-// A netlink message that grows attribute by attribute.
-struct RouteMessage {
+// A message that grows attribute by attribute.
+struct NetlinkMessage {
   alignas(nlmsghdr) std::array<std::byte, 512> bytes{};
 
+  NetlinkMessage(uint16_t type, uint16_t flags, const void* body, size_t size) {
+    header()->nlmsg_len = static_cast<uint32_t>(NLMSG_LENGTH(size));
+    header()->nlmsg_type = type;
+    header()->nlmsg_flags = static_cast<uint16_t>(NLM_F_REQUEST | NLM_F_ACK | flags);
+    std::memcpy(NLMSG_DATA(header()), body, size);
+  }
   nlmsghdr* header() { return reinterpret_cast<nlmsghdr*>(bytes.data()); }
   rtattr* add(unsigned short type, const void* data, size_t size) {
     auto* attribute = reinterpret_cast<rtattr*>(bytes.data() + NLMSG_ALIGN(header()->nlmsg_len));
@@ -124,18 +127,38 @@ struct RouteMessage {
   }
 };
 
+// 0, or the errno that the kernel answers with.
+int exchange(NetlinkMessage& message) {
+  const FileDescriptor socket(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE));
+  alignas(nlmsghdr) std::array<std::byte, 1024> reply;
+  if (::send(socket.get(), message.bytes.data(), message.header()->nlmsg_len, 0) < 0 ||
+      ::recv(socket.get(), reply.data(), reply.size(), 0) < 0) {
+    return errno;
+  }
+  return -static_cast<const nlmsgerr*>(NLMSG_DATA(reinterpret_cast<nlmsghdr*>(reply.data())))
+              ->error;
+}
+
+Status set_device_queue() {
+  ifinfomsg device{};
+  device.ifi_index = static_cast<int>(::if_nametoindex(kDevice));
+  NetlinkMessage message(RTM_NEWLINK, 0, &device, sizeof device);
+  message.add(IFLA_TXQLEN, &kDeviceQueuePackets, sizeof kDeviceQueuePackets);
+  errno = exchange(message);
+  return errno == 0 ? Status() : Status(system_error("the device's queue"));
+}
+
+// The sysctl refuses what only root of the machine may use (cubic, often); the attribute of a route
+// does not, and it decides for connecting and for accepting ends.
 Status set_congestion(const std::string& address, const std::string& congestion) {
-  RouteMessage message;
-  message.header()->nlmsg_len = NLMSG_LENGTH(sizeof(rtmsg));
-  message.header()->nlmsg_type = RTM_NEWROUTE;
-  message.header()->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE;
-  auto* route = static_cast<rtmsg*>(NLMSG_DATA(message.header()));
-  route->rtm_family = AF_INET;
-  route->rtm_dst_len = kPrefixBits;
-  route->rtm_table = RT_TABLE_MAIN;
-  route->rtm_protocol = RTPROT_KERNEL;
-  route->rtm_scope = RT_SCOPE_LINK;
-  route->rtm_type = RTN_UNICAST;
+  rtmsg route{};
+  route.rtm_family = AF_INET;
+  route.rtm_dst_len = kPrefixBits;
+  route.rtm_table = RT_TABLE_MAIN;
+  route.rtm_protocol = RTPROT_KERNEL;
+  route.rtm_scope = RT_SCOPE_LINK;
+  route.rtm_type = RTN_UNICAST;
+  NetlinkMessage message(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, &route, sizeof route);
   const in_addr_t net = ::inet_addr(kNetAddress);
   const in_addr_t source = ::inet_addr(address.c_str());
   const unsigned device = ::if_nametoindex(kDevice);
@@ -145,16 +168,9 @@ Status set_congestion(const std::string& address, const std::string& congestion)
   rtattr* metrics = message.add(RTA_METRICS, nullptr, 0);
   const rtattr* name = message.add(RTAX_CC_ALGO, congestion.c_str(), congestion.size() + 1);
   metrics->rta_len = static_cast<unsigned short>(metrics->rta_len + RTA_ALIGN(name->rta_len));
-
-  const FileDescriptor socket(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE));
-  RouteMessage reply;
-  if (::send(socket.get(), message.bytes.data(), message.header()->nlmsg_len, 0) < 0 ||
-      ::recv(socket.get(), reply.bytes.data(), reply.bytes.size(), 0) < 0) {
-    return system_error("netlink");
-  }
-  const int error = static_cast<const nlmsgerr*>(NLMSG_DATA(reply.header()))->error;
+  const int error = exchange(message);
   if (error == 0) return {};
-  return usage_error("congestion control \"" + congestion + "\": " + std::strerror(-error) +
+  return usage_error("congestion control \"" + congestion + "\": " + std::strerror(error) +
                      "; this kernel has those of net.ipv4.tcp_available_congestion_control");
 }
 
@@ -176,6 +192,7 @@ Status make_end(NetworkEnd& end, const char* address, const NetworkOptions& opti
   end.inode = info.st_ino;
   SPLITD_ASSIGN(end.tun, open_tun());
   SPLITD_TRY(configure_devices(end.address, options.mtu));
+  SPLITD_TRY(set_device_queue());
   if (!options.congestion.empty()) SPLITD_TRY(set_congestion(end.address, options.congestion));
   if (options.tcp_buffer_bytes > 0) SPLITD_TRY(set_tcp_buffers(options.tcp_buffer_bytes));
   return {};

@@ -100,6 +100,7 @@ Status set_program_flag(LabOptions& options, std::string_view flag, const std::s
   } else if (flag == "--control") {
     options.control = value;
   } else if (flag == "--congestion") {
+    if (value.empty() || value.size() > 15) return usage_error("the name of an algorithm");
     options.network.congestion = value;
   } else if (flag == "--cut") {
     SPLITD_ASSIGN(const CutPlan cut, parse_cut(value));

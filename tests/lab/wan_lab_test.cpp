@@ -15,6 +15,9 @@ ProcessResult run_lab(std::vector<std::string> words) {
   return run_process(words);
 }
 
+// A shell that is about to become its last command can lose a SIGINT; this one never is.
+constexpr const char* kForEver = "while :; do sleep 0.05; done";
+
 class WanLab : public ::testing::Test {
  protected:
   void SetUp() override {
@@ -88,10 +91,9 @@ TEST_F(WanLab, CutsAndResumes) {
 }
 
 TEST_F(WanLab, SaysThatACommandIsUnknown) {
-  // The second command is taken after the first, so the first has been refused by then.
-  const ProcessResult result = run_lab({"--server", "sleep 1000", "--client",
-                                        "echo nonsense 5 > $WAN_LAB_CONTROL; echo loss 2 > "
-                                        "$WAN_LAB_CONTROL; kill -INT $PPID; sleep 9"});
+  const std::string script =
+      "echo nonsense 5 > $WAN_LAB_CONTROL; echo loss 2 > $WAN_LAB_CONTROL; kill -INT $PPID; ";
+  const ProcessResult result = run_lab({"--server", "sleep 1000", "--client", script + kForEver});
   EXPECT_EQ(result.exit_code, 130);
   EXPECT_NE(result.err.find("control: link setting \"nonsense\""), std::string::npos) << result.err;
 }
@@ -109,10 +111,12 @@ TEST_F(WanLab, LeavesNothingBehind) {
 
 TEST_F(WanLab, LeavesNothingBehindWhenInterrupted) {
   EXPECT_EQ(
-      run_lab({"--server", "sleep 1000", "--client", "kill -INT $PPID; sleep 1000"}).exit_code,
+      run_lab({"--server", "sleep 1000", "--client", std::string("kill -INT $PPID; ") + kForEver})
+          .exit_code,
       130);
   EXPECT_EQ(
-      run_lab({"--server", "sleep 1000", "--client", "kill -TERM $PPID; sleep 1000"}).exit_code,
+      run_lab({"--server", "sleep 1000", "--client", std::string("kill -TERM $PPID; ") + kForEver})
+          .exit_code,
       143);
 }
 
