@@ -308,6 +308,20 @@ TEST(RunChat, AnInterruptStopsTheAnswerAndNotTheProgram) {
   EXPECT_EQ(chat.exit_code(), 130);
 }
 
+TEST(RunChat, AnInterruptEndsASingleAnswer) {
+  const TextModelCopy model(400'000);
+  for (const bool json : {false, true}) {
+    std::vector<std::string> words = {SPLITD_BINARY, "run",    model.path(),  "talk",
+                                      "-n",          "300000", "--ignore-eos"};
+    if (json) words.push_back("--json");
+    PtyProcess run(words);
+    EXPECT_TRUE(run.shows("prompt ") && run.shows("100%")) << run.screen();
+    run.type("\x03");
+    EXPECT_TRUE(run.shows("splitd: interrupted")) << run.screen().substr(0, 2000);
+    EXPECT_EQ(run.exit_code(), 130);
+  }
+}
+
 TEST(RunChat, TwoInterruptsAtThePromptLeave) {
   const TextModelCopy model;
   PtyProcess chat({SPLITD_BINARY, "run", model.path(), "-n", "4"});
