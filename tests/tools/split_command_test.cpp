@@ -187,5 +187,23 @@ TEST(SplitCommand, SaysWhatTheNetworkDid) {
   EXPECT_TRUE(network->find("rtt_ms") && network->find("overhead_ms_per_step"));
 }
 
+TEST(SplitCommand, BenchSaysWhereAStepsTimeGoes) {
+  Cloud cloud(golden_model("llama_bf16"));
+  const ProcessResult result =
+      run_splitd({"bench", golden_model("llama_bf16"), "--body", cloud.address(), "-n", "8", "-p",
+                  "20", "-r", "2", "--json"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  const Result<JsonDoc> json = JsonDoc::parse(result.out);
+  ASSERT_TRUE(json.ok()) << result.out;
+  const Json step = *json->root().find("step");
+  const auto number = [&](const char* name) { return step.find(name)->to_f64().value_or(-1); };
+  EXPECT_GT(number("body_ms"), 0);
+  EXPECT_NEAR(number("token_ms"), number("local_ms") + number("step_ms"), 1e-6);
+  EXPECT_NEAR(number("step_ms"),
+              number("body_ms") + number("overhead_ms") + *json->root().find("rtt_ms")->to_f64(),
+              1e-6);
+  EXPECT_EQ(json->root().find("prefill")->find("tokens")->to_u64(), 20u);
+}
+
 }  // namespace
 }  // namespace splitd

@@ -12,6 +12,11 @@
 #include "tools/generate/text_model.h"
 #include "tools/measure/model_bench.h"
 #include "tools/model_path.h"
+#ifdef SPLITD_NET
+#include "tools/network/body_flags.h"
+#include "tools/network/split_bench.h"
+#include "tools/network/tls_flags.h"
+#endif
 
 namespace splitd::cli {
 namespace {
@@ -127,6 +132,13 @@ std::string make_text(const Subject& subject, const BenchResult& result) {
 Status run_bench(Context& context) {
   SPLITD_ASSIGN(const std::string path, resolve_model(context.argument("MODEL")));
   SPLITD_ASSIGN(const EngineOptions engine, read_engine_options(context));
+#ifdef SPLITD_NET
+  if (context.given("body")) {
+    return bench_split(context, path, engine, static_cast<uint32_t>(context.integer("n-prompt")),
+                       static_cast<uint32_t>(context.integer("n-gen")),
+                       static_cast<uint32_t>(context.integer("repetitions")));
+  }
+#endif
   SPLITD_ASSIGN(const std::unique_ptr<TextModel> model, TextModel::open(path, engine));
   SPLITD_ASSIGN(const BenchOptions options, read_options(context, model->config()));
   SPLITD_TRY(model->read_ahead(context.progress()));
@@ -194,9 +206,20 @@ Command bench_command() {
                                 .max = 1e4},
                                {.name = "no-read", .help = "do without the streaming read"},
                                {.name = "json", .help = "one JSON object on stdout"}}},
-                    engine_flags()},
-          .examples = {{"splitd bench ./SmolLM2"},
-                       {"splitd bench ./SmolLM2 -p 0 -n 64 --threads 1 --json | jq .decode"}},
+                    engine_flags(),
+#ifdef SPLITD_NET
+                    body_flags(),
+                    tls_flags()
+#endif
+          },
+          .examples =
+              {
+                  {"splitd bench ./SmolLM2"},
+                  {"splitd bench ./SmolLM2 -p 0 -n 64 --threads 1 --json | jq .decode"},
+#ifdef SPLITD_NET
+                  {"splitd bench ./SmolLM2 --body gpu.lan:7777 --psk-file pair.psk"},
+#endif
+              },
           .notes =
               "Decode is compared with the streaming reads just before and after each 16 tokens. "
               "Where other programs compute meanwhile, nothing here means anything.",
