@@ -354,10 +354,6 @@ void Client::ping() {
   s.link.flush_by_caller();
 }
 
-std::optional<TcpStream::KernelRtt> Client::kernel_round_trip() const {
-  return state_->link.stream->kernel_round_trip();
-}
-
 // --- The I/O thread
 
 void Client::State::on_ready(Readiness readiness) {

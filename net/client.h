@@ -14,7 +14,6 @@
 
 #include "net/channel.h"
 #include "net/loop.h"
-#include "net/tcp.h"
 
 namespace splitd::net {
 
@@ -77,8 +76,6 @@ class Client {
   std::optional<Clock::duration> min_round_trip() const;
   // Asks for another measurement now.
   void ping();
-  // The kernel's own measurement (TCP_INFO); nothing where it has none.
-  std::optional<TcpStream::KernelRtt> kernel_round_trip() const;
 
  private:
   struct State;

@@ -155,7 +155,6 @@ void Loop::run_posted() {
     tasks.swap(posted_);
   }
   for (std::function<void()>& task : tasks) task();
-  if (on_wake) on_wake();
 }
 
 void Loop::stop() {

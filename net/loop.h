@@ -60,9 +60,6 @@ class Loop {
 
   // Any thread: runs `task` on the loop's thread, in order. For what is rare: it allocates.
   void post(std::function<void()> task);
-  // Any thread: makes the loop go round once; on_wake is called then (once for many wakes).
-  void wake();
-  std::function<void()> on_wake;
 
   // Until stop(); an error is the system's.
   [[nodiscard]] Status run();
@@ -71,6 +68,7 @@ class Loop {
 
  private:
   Loop() = default;
+  void wake();
   int timeout() const;
   void fire_timers();
   void run_posted();

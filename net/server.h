@@ -54,8 +54,6 @@ class Connection : public std::enable_shared_from_this<Connection> {
   // large.
   void admit(FrameLimits limits);
   bool admitted() const;
-  // While true no more is read from this peer: its requests wait in TCP. Any thread.
-  void pause_reading(bool paused);
   // The owner's; dropped with the connection.
   std::shared_ptr<void> context;
 

@@ -102,18 +102,6 @@ void Connection::close(CloseCode code) {
   s.link.update_interest();
 }
 
-void Connection::pause_reading(bool paused) {
-  State& s = *state_;
-  const std::lock_guard lock(s.link.mutex);
-  if (s.paused == paused) return;
-  s.paused = paused;
-  s.link.loop_reads = !paused;
-  s.link.update_interest();
-  if (paused || !s.open) return;
-  // Frames may wait in memory already, of which the socket says nothing.
-  s.link.loop.post([self = shared_from_this()] { self->state_->resume_reading(); });
-}
-
 // --- The loop's thread
 
 // drop() gives up the server's reference, which may be the last but this one.
@@ -154,18 +142,11 @@ void Connection::State::on_ready(Readiness readiness) {
   if (readiness.readable || readiness.hangup) read();
 }
 
-void Connection::State::resume_reading() {
-  if (stage == Stage::leaving || !link.registered) return;
-  const std::shared_ptr<Connection> keep = self();
-  if (dispatch()) read();
-}
-
 void Connection::State::read() {
   for (int i = 0; i < kReadsPerRound; ++i) {
     Result<Link::Read> got = Link::Read::nothing;
     {
       const std::lock_guard lock(link.mutex);
-      if (paused && !link.broken) return;
       got = link.read_once();
     }
     if (!got.ok()) return leave(got.error());
@@ -179,7 +160,7 @@ bool Connection::State::dispatch() {
     Result<ChannelEvent> event = ChannelEvent::need_more;
     {
       const std::lock_guard lock(link.mutex);
-      if (paused || close_asked) return false;
+      if (close_asked) return false;
       event = link.channel.next();
       // Handshakes, pongs and refusals are answered in there.
       if (link.channel.has_pending() && !link.loop_writes) link.flush(kLoopWriteBytes);
@@ -250,7 +231,6 @@ std::optional<Error> Connection::State::overdue(Clock::time_point now) {
     return peer_error("does not take what it is sent: " + std::to_string(link.unsent.load()) +
                       " bytes wait");
   }
-  if (paused) return std::nullopt;
   const bool waiting = link.pinged > link.heard;
   if (waiting && now - link.pinged >= options.pong_timeout) {
     return peer_error("silent for " + std::to_string(options.pong_timeout.count()) +
@@ -302,8 +282,6 @@ void Connection::State::leave(const Error& why) {
   {
     const std::lock_guard lock(link.mutex);
     open = false;
-    paused = false;
-    link.loop_reads = true;
     link.channel.close(CloseCode::normal);
     link.flush(kLoopWriteBytes);
   }

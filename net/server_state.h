@@ -30,7 +30,6 @@ struct Connection::State {
   void drop();      // closes the socket; the connection is no longer the server's
   std::optional<Error> overdue(Clock::time_point now);
   Clock::time_point next_check(Clock::time_point now) const;
-  void resume_reading();
 
   // With the link's mutex.
   void queued();
@@ -58,7 +57,6 @@ struct Connection::State {
   uint64_t window_bytes = 0;
   // The link's mutex guards these.
   bool open = false;  // messages may be sent
-  bool paused = false;
   bool close_asked = false;
   std::optional<Clock::time_point> crowded_since;  // more than unsent_limit is unsent
 };

@@ -95,20 +95,6 @@ void TcpStream::abort() {
   (void)::shutdown(fd(), SHUT_RDWR);
 }
 
-std::optional<TcpStream::KernelRtt> TcpStream::kernel_round_trip() const {
-  // tcpi_min_rtt stands behind what glibc's own struct tcp_info has.
-  constexpr size_t kMinRttOffset = 148;
-  std::array<std::byte, 256> info{};
-  socklen_t length = sizeof info;
-  if (::getsockopt(fd(), IPPROTO_TCP, TCP_INFO, info.data(), &length) != 0) return std::nullopt;
-  KernelRtt out;
-  std::memcpy(&out.smoothed_us, info.data() + offsetof(tcp_info, tcpi_rtt), sizeof(uint32_t));
-  if (length >= kMinRttOffset + sizeof(uint32_t)) {
-    std::memcpy(&out.min_us, info.data() + kMinRttOffset, sizeof(uint32_t));
-  }
-  return out;
-}
-
 Result<Io> TcpStream::try_read(std::span<std::byte> into) {
   while (true) {
     const ssize_t count = ::recv(socket_.get(), into.data(), into.size(), 0);

@@ -5,7 +5,6 @@
 
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <string>
 #include <string_view>
 
@@ -31,12 +30,6 @@ class TcpStream final : public Transport {
   void abort();
   // The descriptor is given back; the stream is of no more use.
   void close() { socket_ = FileDescriptor(); }
-  // The kernel's measurement of the round trip; nothing where it has none.
-  struct KernelRtt {
-    uint32_t min_us = 0;
-    uint32_t smoothed_us = 0;
-  };
-  std::optional<KernelRtt> kernel_round_trip() const;
 
  private:
   TcpStream(FileDescriptor socket, std::string peer)

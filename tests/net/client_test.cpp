@@ -5,6 +5,7 @@
 #include <string>
 
 #include "net/control.h"
+#include "net/tcp.h"
 #include "net/tls_context.h"
 #include "tests/net/bytes.h"
 #include "tests/net/echo_server.h"
