@@ -43,7 +43,8 @@ asan: ## tests under clang with address and undefined-behaviour sanitizers
 	cmake --build --preset asan-ubsan -j $(JOBS)
 	ctest --test-dir build-asan --output-on-failure -j $(JOBS)
 
-tsan: ## tests under the thread sanitizer
+tsan: ## tests under clang with the thread sanitizer
+	@scripts/deps.sh check
 	cmake --preset tsan >/dev/null
 	cmake --build --preset tsan -j $(JOBS)
 	ctest --test-dir build-tsan --output-on-failure -j $(JOBS)

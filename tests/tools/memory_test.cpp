@@ -2,6 +2,7 @@
 // logits, the tokenizer, and 64 MiB for everything else. Measured by ru_maxrss of the real binary,
 // in which pages of mapped files count like any other: weights that were copied would show twice.
 #include <gtest/gtest.h>
+#include <cstdlib>
 
 #include <filesystem>
 
@@ -64,7 +65,11 @@ TEST(Memory, AGoldenModel) {
 // Where `make demo` has been: a model whose weights are most of what there is.
 TEST(Memory, TheDemosModel) {
   const std::string model = SPLITD_DEMO_MODEL;
-  if (!is_directory(model)) GTEST_SKIP() << model << " is not there: make demo brings it";
+  if (!is_directory(model)) {
+    if (std::getenv("SPLITD_REQUIRE_DEMO") != nullptr)
+      FAIL() << model << " is missing and required";
+    GTEST_SKIP() << model << " is not there: make demo";
+  }
   check(model);
 }
 
