@@ -33,9 +33,10 @@ check-all: check ## check, then a million random operations, tsan, aarch64 under
 	@$(MAKE) --no-print-directory aarch64
 	@$(MAKE) --no-print-directory fuzz
 
-random: build ## a million random operations on a stage; SPLITD_RANDOM_SEED repeats a run
+random: build ## a million random operations on a stage, 10,000 sessions on a body
 	SPLITD_RANDOM_OPS=$${SPLITD_RANDOM_OPS:-1000000} SPLITD_RANDOM_SEED=$${SPLITD_RANDOM_SEED:-$$(date +%s)} \
 	  $(BUILD)/tests/runtime/engine/stage_random_test --gtest_brief=1
+	SPLITD_SESSIONS=10000 $(BUILD)/tests/tools/split_sessions_test
 
 asan: ## tests under clang with address and undefined-behaviour sanitizers
 	@scripts/deps.sh check
