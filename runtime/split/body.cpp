@@ -103,6 +103,7 @@ bool Body::enqueue(const Peer& peer, const Session& session, Clock::time_point n
     if (session->state == BodySession::State::open) {
       session->heard = now;
       too_many = session->n_in_flight == kReplyWindow;
+      if (session->n_in_flight == 0) session->pause = now - session->replied;
       if (!too_many) {
         const uint32_t at = session->first_arrival + session->n_in_flight++;
         session->arrivals[at % kReplyWindow] = now;

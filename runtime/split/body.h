@@ -132,10 +132,12 @@ class Body {
   void open(const Session& session);
   std::optional<Verdict> open_stage(const Session& session);
   bool hold_back();
+  void gather();
+  bool somebody_returns(Clock::duration within);
   bool send_replies();
   void send_reply(const BodySession& session, BodyPeer& peer, Clock::time_point arrived);
   void wake();  // any thread
-  void wait(uint64_t seen);
+  void wait(uint64_t seen, Clock::time_point until);
   void run();
 
   const BodyModel model_;
@@ -163,6 +165,8 @@ class Body {
   StageReply reply_;
   JsonWriter reply_json_;
   bool any_held_ = false;
+  std::vector<Session> answered_;  // since the last batch
+  Clock::duration last_batch_{0};  // how long it took
 
   std::atomic<bool> crowded_{false};  // more is unsent than all peers together may leave
   std::atomic<uint64_t> events_{0};   // something may be to do for the compute thread

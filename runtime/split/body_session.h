@@ -73,6 +73,8 @@ struct BodySession {
   std::array<Clock::time_point, kReplyWindow> arrivals{};  // a ring: of requests not answered yet
   uint32_t first_arrival = 0;
   uint32_t n_in_flight = 0;
+  Clock::time_point replied;                       // the last time
+  Clock::duration pause = Clock::duration::max();  // from a reply to the step after it, last time
   bool is_busy = false;  // stands in the body's list of those that are owed replies
 };
 
