@@ -38,6 +38,7 @@ struct ForwarderCounters {
   uint64_t lost = 0;
   uint64_t cut = 0;  // refused or dropped from the way
   Lateness lateness;
+  Nanoseconds cpu_time{0};  // of the thread
 };
 
 struct ForwarderOptions {
@@ -45,7 +46,7 @@ struct ForwarderOptions {
   int to = -1;
   size_t mtu = 1500;
   uint64_t seed = 1;
-  Nanoseconds spin{50'000};  // before a packet is due
+  Nanoseconds spin{20'000};  // before a packet is due
 };
 
 enum class Urgency : uint8_t { realtime, nice, none };
@@ -68,7 +69,10 @@ class Forwarder {
   void run();
   void deliver_due();
   bool take_in();
+  bool may_spin() const;
+  bool has_spun_enough(Time now) const { return now - awake_since_ > 2 * options_.spin; }
   void wait_for_work();
+  void give_way(Time slept_since);
 
   ForwarderOptions options_;
   // The thread's, once it runs.
@@ -76,6 +80,9 @@ class Forwarder {
   PacketLine line_;
   ForwarderCounters counters_;
   Urgency urgency_ = Urgency::none;
+  Time awake_since_{};
+  Time window_start_{};  // see give_way()
+  Nanoseconds window_slept_{0};
   Mailbox mailbox_;  // last: its thread ends first
 };
 

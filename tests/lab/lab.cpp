@@ -42,7 +42,7 @@ std::string one_way_text(std::string_view name, const ForwarderCounters& counter
          " by the queue, " + std::to_string(counters.lost) + " by loss, " +
          std::to_string(counters.cut) + " by cuts; left late by " + duration_text(late.share(0.5)) +
          " (median), " + duration_text(late.share(0.99)) + " (99 %), " + duration_text(late.max()) +
-         " (most)\n";
+         " (most); " + duration_text(counters.cpu_time) + " of CPU\n";
 }
 
 std::string_view urgency_text(Urgency urgency) {

@@ -25,7 +25,7 @@ link (up: client to server)
   --congestion bbr|cubic|…  TCP's in both namespaces, unless a program chooses
   --tcp-buffers 64M     the most TCP may take for a connection's window, instead of the system's
   --mtu 1500
-  --spin 50us           how long before a packet is due its thread stops sleeping
+  --spin 20us           how long before a packet is due its thread stops sleeping
 
 commands
   --port N              start the client once the server listens there (--wait-for 60s)

@@ -39,7 +39,7 @@ struct LabOptions {
   NetworkOptions network;
   std::vector<CutPlan> cuts;
   uint64_t seed = 1;
-  Nanoseconds spin{50'000};
+  Nanoseconds spin{20'000};
   std::string server;               // shell
   std::vector<std::string> client;  // words
   uint16_t port = 0;                // the client starts once the server listens there

@@ -68,6 +68,7 @@ Status WanProxy::Loop::listen() {
 
 // --- Counters
 
+// What a peer can see of a change happens after it, or within: who then asks is told.
 void WanProxy::Loop::count(const std::function<void(ProxyCounters&)>& change) {
   const std::lock_guard lock(mutex_);
   change(counters_);
@@ -90,7 +91,10 @@ bool WanProxy::Loop::wait(const std::function<bool(const ProxyCounters&)>& condi
 void WanProxy::Loop::cut(Cut how) {
   pending_cut_.reset();
   cut_after_ = {};
-  const uint64_t ended = connections_.size();
+  count([&](ProxyCounters& counters) {
+    counters.open = 0;
+    counters.cuts += connections_.size();
+  });
   for (const std::unique_ptr<Connection>& connection : connections_) {
     for (FileDescriptor* socket : {&connection->client, &connection->target}) {
       if (!socket->valid()) continue;
@@ -103,10 +107,6 @@ void WanProxy::Loop::cut(Cut how) {
     }
   }
   connections_.clear();
-  count([&](ProxyCounters& counters) {
-    counters.open = 0;
-    counters.cuts += ended;
-  });
 }
 
 void WanProxy::Loop::cut_after(Direction direction, uint64_t bytes, Cut how) {
@@ -115,6 +115,7 @@ void WanProxy::Loop::cut_after(Direction direction, uint64_t bytes, Cut how) {
 }
 
 void WanProxy::Loop::vanish(End end) {
+  count([](ProxyCounters& counters) { counters.open = 0; });
   for (const std::unique_ptr<Connection>& connection : connections_) {
     FileDescriptor& gone = end == End::client ? connection->client : connection->target;
     FileDescriptor& left = end == End::client ? connection->target : connection->client;
@@ -122,7 +123,6 @@ void WanProxy::Loop::vanish(End end) {
     if (left.valid()) orphans_.push_back({std::move(left), true});
   }
   connections_.clear();
-  count([](ProxyCounters& counters) { counters.open = 0; });
 }
 
 void WanProxy::Loop::resume() {
@@ -150,8 +150,8 @@ void WanProxy::Loop::accept_all() {
         !refusing_ && target.valid() &&
         (::connect(target.get(), generic(*address), sizeof *address) == 0 || errno == EINPROGRESS);
     if (!connects) {
-      reset(client);
       count([](ProxyCounters& counters) { ++counters.accepted, ++counters.refused; });
+      reset(client);
       continue;
     }
     no_delay(client.get());
@@ -175,9 +175,9 @@ void WanProxy::Loop::finish_connecting(Connection& connection) {
   ::getsockopt(connection.target.get(), SOL_SOCKET, SO_ERROR, &error, &length);
   connection.connecting = false;
   if (error == 0) return;
+  count([](ProxyCounters& counters) { ++counters.refused; });
   reset(connection.client);
   connection.done = true;
-  count([](ProxyCounters& counters) { ++counters.refused; });
 }
 
 // The receiver's socket failed: what it sent before arrives at the sender, then a reset. If it had
@@ -200,16 +200,15 @@ void WanProxy::Loop::deliver(Connection& connection, Direction direction, Time n
   if (!receiver.valid()) return;
   std::optional<CutAfter>& armed = cut_after_[static_cast<size_t>(direction)];
   const uint64_t most = armed ? armed->bytes : UINT64_MAX;
-  const uint64_t written = pipe.deliver(receiver.get(), now, most);
-  if (written > 0) {
-    count([&](ProxyCounters& counters) {
-      (direction == Direction::up ? counters.bytes_up : counters.bytes_down) += written;
-    });
-    if (armed && (armed->bytes -= written) == 0) {
-      pending_cut_ = PendingCut{receiver.get(), armed->how};
-      armed.reset();
-      return;
-    }
+  uint64_t written = 0;
+  count([&](ProxyCounters& counters) {
+    written = pipe.deliver(receiver.get(), now, most);
+    (direction == Direction::up ? counters.bytes_up : counters.bytes_down) += written;
+  });
+  if (armed && written > 0 && (armed->bytes -= written) == 0) {
+    pending_cut_ = PendingCut{receiver.get(), armed->how};
+    armed.reset();
+    return;
   }
   if (pipe.wants_reset()) {
     reset(receiver);
