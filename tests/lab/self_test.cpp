@@ -176,10 +176,8 @@ int measure(const std::string& host, Results& results, const LabOptions& options
   ping_all(host, results, options.links.round_trip());
   const sockaddr_in server = address_of(host, kBulkPort);
   for (unsigned char i = 0; i < results.bulk_count; ++i) {
-    // What the one before left in the queue shall have passed.
-    std::this_thread::sleep_for(options.links.round_trip() * 2 + std::chrono::milliseconds(50));
     Bulk& bulk = results.bulks[i];
-    const FileDescriptor socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    FileDescriptor socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
     bulk.connect_ns = now_ns();
     if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&server), sizeof server) != 0) {
       bulk.error = errno;
@@ -191,6 +189,9 @@ int measure(const std::string& host, Results& results, const LabOptions& options
     } else {
       receive_bulk(socket.get(), bulk, options.seconds);
     }
+    socket = FileDescriptor();
+    // What it left in the queue shall have passed, and its sender have learnt of the end.
+    std::this_thread::sleep_for(options.links.round_trip() * 2 + std::chrono::milliseconds(50));
   }
   return 0;
 }
