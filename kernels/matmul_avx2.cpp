@@ -19,6 +19,8 @@ struct Exact {
   static constexpr size_t kVecBytes = 32;
   static constexpr size_t kRows = 3, kCols = 4;  // 12 accumulators of 16 registers
   static constexpr size_t kWideRows = 1, kWideCols = 8;
+  static constexpr size_t kHighPanelRows = 0, kHighPanel = kRows, kHighPanelCols = kCols;  // none
+  static constexpr size_t kOneColFrom = 1, kOneColTo = 0;                                  // never
   static constexpr size_t kFewRows = 20;
   static constexpr size_t kLinearBytes = 0;  // one accumulator's latency would set the pace
   static constexpr size_t kBlockVectors = 1024;

@@ -14,6 +14,10 @@ struct Lanes512 {
   static constexpr size_t kVecBytes = 64;
   static constexpr size_t kRows = 6, kCols = 4;  // 24 accumulators of 32 registers
   static constexpr size_t kWideRows = 2, kWideCols = 8;
+  // Few rows: up to 8 in one panel by 2 columns, or 4 and 5 by one; memory likes columns in the
+  // order in which they lie.
+  static constexpr size_t kHighPanelRows = 8, kHighPanel = 8, kHighPanelCols = 2;
+  static constexpr size_t kOneColFrom = 4, kOneColTo = 5;
   static constexpr size_t kFewRows = 32;
   static constexpr size_t kLinearBytes = 12288;  // of activations, so that they stay in the L1
   static constexpr size_t kBlockVectors = 512;   // 32 KiB of each row

@@ -13,6 +13,8 @@ struct Lanes128 {
   static constexpr size_t kVecBytes = 16;
   static constexpr size_t kRows = 6, kCols = 4;  // 24 accumulators of 32 registers
   static constexpr size_t kWideRows = 2, kWideCols = 8;
+  static constexpr size_t kHighPanelRows = 0, kHighPanel = kRows, kHighPanelCols = kCols;  // none
+  static constexpr size_t kOneColFrom = 1, kOneColTo = 0;                                  // never
   static constexpr size_t kFewRows = 32;
   static constexpr size_t kLinearBytes = 0;  // one accumulator's latency would set the pace
   static constexpr size_t kBlockVectors = 2048;

@@ -30,7 +30,7 @@ namespace splitd::kernels {
 namespace {
 
 constexpr size_t kLineBytes = 64;
-constexpr size_t kPrefetchBytes = 32768;  // at least so far ahead; measured: README.md
+constexpr size_t kPrefetchBytes = 65536;  // so far ahead of what is multiplied; measured: README.md
 constexpr size_t kClaimBytes = 65536;
 constexpr size_t kActBytes = 16384;  // of activations beside the weights in the L1
 constexpr size_t kLeastRowBytes = 2048;
@@ -53,6 +53,7 @@ struct Matmul {
   static constexpr size_t kStepBytes = P::kSub * kVecBytes;  // of one prepared row
   static constexpr size_t kRows = P::kRows, kCols = P::kCols;
   static constexpr size_t kWideRows = P::kWideRows, kWideCols = P::kWideCols;
+  static constexpr size_t kHighPanel = P::kHighPanel, kHighPanelCols = P::kHighPanelCols;
 
   // Up to here weights are used straight from where they lie; beyond, they are first laid out, and
   // converted, in blocks that stay in the caches while all rows pass over them.
@@ -61,11 +62,17 @@ struct Matmul {
   static constexpr size_t kBlockCols = 32;    // the same, many rows
   static constexpr size_t kBlockPanels = 16;  // panels whose sums are kept between blocks of k
   static constexpr size_t kBlockSteps = P::kBlockVectors / P::kSub;
-  static_assert(kGroupCols % kWideCols == 0 && kGroupCols % kCols == 0 && kBlockCols % kCols == 0);
-  static_assert(kFewRows > kRows * (kRows - 2), "many rows: panels of kRows or kRows - 1 only");
+  // The lowest panel of many rows.
+  static constexpr size_t kManyLeast = kFewRows >= kRows * (kRows - 1) ? kRows - 1 : kRows - 2;
+  static_assert(kGroupCols % kWideCols == 0 && kGroupCols % kCols == 0);
+  static_assert(kBlockCols % kCols == 0);
+  static_assert(kFewRows * (kRows - kManyLeast) >= kManyLeast * kRows);
 
   static size_t steps_of(size_t k) { return (k + P::kStep - 1) / P::kStep; }
-  static size_t panels_of(size_t m) { return (m + kRows - 1) / kRows; }
+  static size_t panels_of(size_t m) {
+    const size_t most = m <= P::kHighPanelRows ? P::kHighPanel : kRows;
+    return (m + most - 1) / most;
+  }
   static size_t panel_begin(size_t panel, size_t m) { return panel * m / panels_of(m); }
 
   // ---------------------------------------------------------------- activations
@@ -99,8 +106,8 @@ struct Matmul {
     const std::byte* w;    // weight rows as stored, w_bytes apart, or a laid out panel
     size_t w_bytes;
     size_t full, rest;       // whole steps; elements of the last, partial one (as stored only)
-    const std::byte* ahead;  // what to prefetch meanwhile,
-    size_t ahead_lines;      // so many lines a step: C, C / 2, C / 4 or 0
+    const std::byte* ahead;  // what to prefetch meanwhile, a line a step
+    size_t ahead_rows;       // of so many weight rows, w_bytes apart: C, C / 2, 1 or 0
     std::byte* sums;         // the tile's accumulators: read unless first, written unless last
     bool first, last;
     float* c;  // written if last
@@ -142,19 +149,16 @@ struct Matmul {
     }
   }
 
-  // The sums of C accumulators, all lanes added up.
-  template <size_t C>
-  static KERNEL_INLINE void reduce(const Vec (&acc)[C], float* out) {
-    if constexpr (C == 1) {
+  // All lanes of every accumulator added up, four accumulators at a time.
+  template <size_t R, size_t C>
+  static KERNEL_INLINE void reduce(const Vec (&acc)[R][C], float (&out)[R][C]) {
+    const auto at = [&](size_t i)
+                        KERNEL_INLINE_LAMBDA { return i < R * C ? acc[i / C][i % C] : P::zero(); };
+    KERNEL_UNROLL
+    for (size_t i = 0; i < R * C; i += 4) {
       float sums[4];
-      P::reduce(acc[0], P::zero(), P::zero(), P::zero(), sums);
-      out[0] = sums[0];
-    } else {
-      static_assert(C % 4 == 0);
-      KERNEL_UNROLL
-      for (size_t j = 0; j < C; j += 4) {
-        P::reduce(acc[j], acc[j + 1], acc[j + 2], acc[j + 3], out + j);
-      }
+      P::reduce(at(i), at(i + 1), at(i + 2), at(i + 3), sums);
+      std::memcpy(&out[i / C][i % C], sums, min_of(4, R * C - i) * sizeof(float));
     }
   }
 
@@ -170,26 +174,29 @@ struct Matmul {
         acc[i][j] = tile.first ? P::zero() : P::load(tile.sums + (i * C + j) * sizeof(Vec));
       }
     }
-    const auto steps = [&]<size_t kLines>() KERNEL_INLINE_LAMBDA {
+    const auto steps = [&]<size_t kAhead>() KERNEL_INLINE_LAMBDA {
+      KERNEL_UNROLL
+      for (size_t j = 0; j < kAhead; ++j) __builtin_prefetch(ahead + j * tile.w_bytes, 0, 2);
       for (size_t s = 0; s < tile.full; ++s) {
         KERNEL_UNROLL
-        for (size_t j = 0; j < kLines; ++j) __builtin_prefetch(ahead + j * kLineBytes, 0, 2);
-        ahead += kLines * kLineBytes;
+        for (size_t j = 0; j < kAhead; ++j) {
+          // The line of the step's last byte: weights need not begin with a line.
+          __builtin_prefetch(ahead + j * tile.w_bytes + kLineBytes - 1, 0, 2);
+        }
+        ahead += kLineBytes;
         step<kLaidOut, R, C>(act, w, tile.w_bytes, acc);
         act += R * kStepBytes;
         w += kWeightStep;
       }
     };
-    if (tile.ahead_lines == 0) {
+    if (tile.ahead_rows == 0) {
       steps.template operator()<0>();
-    } else if (kLaidOut) {
+    } else if (kLaidOut || tile.ahead_rows == 1) {
       steps.template operator()<1>();
-    } else if (C < 4 || tile.ahead_lines == C) {
+    } else if (tile.ahead_rows == C) {
       steps.template operator()<C>();
-    } else if (tile.ahead_lines == C / 2) {
-      steps.template operator()<C / 2>();
     } else {
-      steps.template operator()<C / 4>();
+      steps.template operator()<max_of(C / 2, 1)>();
     }
     if (!kLaidOut && tile.rest != 0) {
       alignas(kLineBytes) std::byte padded[C][kLineBytes] = {};
@@ -207,8 +214,7 @@ struct Matmul {
       return;
     }
     float out[R][C];
-    KERNEL_UNROLL
-    for (size_t i = 0; i < R; ++i) reduce<C>(acc[i], out[i]);
+    reduce(acc, out);
     for (size_t i = 0; i < R; ++i) {
       if (tile.cols == C) {
         std::memcpy(tile.c + i * tile.c_stride, out[i], sizeof out[i]);
@@ -258,13 +264,21 @@ struct Matmul {
 
   // ---------------------------------------------------------------- few rows
 
-  // So many steps of all rows that their activations stay in the L1 beside the weights, as long as
-  // that leaves blocks worth setting their sums aside for.
+  // So many steps of all rows that their activations stay in the L1, or nearly: sums that are set
+  // aside cost too.
   static size_t few_steps(size_t m, size_t k) {
-    const size_t row_bytes = max_of(kActBytes / m, kLeastRowBytes);
+    const size_t most = max_of(kActBytes / m, kLeastRowBytes);  // of a row
     const size_t steps = steps_of(k);
-    const size_t blocks = (steps * kStepBytes + row_bytes - 1) / row_bytes;
+    const size_t blocks = max_of((steps * kStepBytes + most / 3) / most, 1);
     return (steps + blocks - 1) / blocks;
+  }
+
+  // The highest panel that tiles of C columns meet.
+  template <size_t C>
+  static constexpr size_t most_rows() {
+    if (C == kWideCols) return kWideRows;
+    if (C == kCols && C != kHighPanelCols) return kRows;
+    return max_of(kHighPanel, kRows);
   }
 
   // C weight rows from n against all rows, steps [s, s_end).
@@ -273,16 +287,16 @@ struct Matmul {
                           const std::byte* ahead) {
     const size_t w_bytes = args.k * P::kWeightBytes, steps = steps_of(args.k);
     const size_t full = min_of(s_end, args.k / P::kStep);
-    // All panels share the prefetching, so that memory is never idle.
+    // The panels share the prefetching, so that memory is never idle.
     const size_t panels = panels_of(args.m);
-    const size_t sharers = C < 4 || panels == 1 ? 1 : panels < 4 ? 2 : 4;
+    const size_t sharers = C < 2 || panels == 1 ? 1 : C < 4 || panels < 4 ? 2 : 4;
     Tile tile{.act = nullptr,
               .w = static_cast<const std::byte*>(args.w) + n * w_bytes + s * kLineBytes,
               .w_bytes = w_bytes,
               .full = full - s,
               .rest = full < s_end ? args.k % P::kStep : 0,
               .ahead = ahead,
-              .ahead_lines = C / sharers,
+              .ahead_rows = max_of(C / sharers, 1),
               .sums = sums,
               .first = s == 0,
               .last = s_end == steps,
@@ -295,35 +309,54 @@ struct Matmul {
       tile.act =
           static_cast<const std::byte*>(args.prepared) + (first * steps + s * height) * kStepBytes;
       tile.c = args.c + first * args.c_stride + n;
-      run_tile_of<false, C, C == kWideCols ? kWideRows : kRows>(height, tile);
-      tile.sums += height * C * sizeof(Vec);
-      tile.ahead += tile.full * tile.ahead_lines * kLineBytes;
-      if (panel + 1 == sharers) tile.ahead_lines = 0;
+      run_tile_of<false, C, most_rows<C>()>(height, tile);
+      if (sums != nullptr) tile.sums += height * C * sizeof(Vec);
+      tile.ahead += tile.ahead_rows * w_bytes;
+      if (panel + 1 == sharers) tile.ahead_rows = 0;
     }
   }
 
+  // Group by group, and in a group block of k by block of k, columns from first to last: nearly the
+  // order in which the weights lie. What will be multiplied kPrefetchBytes later is prefetched.
+  template <size_t C>
   static void run_few(const MatmulArgs& args) {
     const size_t w_bytes = args.k * P::kWeightBytes, steps = steps_of(args.k);
     const size_t block = few_steps(args.m, args.k);
     const auto* w = static_cast<const std::byte*>(args.w);
+    const size_t columns_ahead = kPrefetchBytes / (block * kLineBytes) / C * C + C;
+    const size_t distance = block < steps ? min_of(columns_ahead, kGroupCols) : columns_ahead;
     for (size_t n = args.n_begin; n < args.n_end; n += kGroupCols) {
       const size_t n_end = min_of(args.n_end, n + kGroupCols);
-      // While one group is multiplied the next is prefetched, in the order in which it lies.
-      const std::byte* ahead = w + n * w_bytes + max_of(kGroupCols * w_bytes, kPrefetchBytes);
       for (size_t s = 0; s < steps; s += block) {
         const size_t s_end = min_of(steps, s + block);
-        size_t j = n;
-        const auto columns = [&]<size_t C>() {
-          for (; j + C <= n_end; j += C, ahead += C * (s_end - s) * kLineBytes) {
-            auto* sums = static_cast<std::byte*>(args.scratch) + (j - n) * args.m * sizeof(Vec);
-            run_columns<C>(args, j, s, s_end, sums, ahead);
+        const auto column = [&]<size_t kCount>(size_t j) KERNEL_INLINE_LAMBDA {
+          // Behind the group's last column comes the first one's next block, or the next group.
+          const size_t to = j + distance;
+          const bool wraps = to >= n_end && s_end < steps;
+          const std::byte* ahead = w + (wraps ? to - (n_end - n) : to) * w_bytes +
+                                   (to < n_end ? s
+                                    : wraps    ? s_end
+                                               : 0) *
+                                       kLineBytes;
+          std::byte* sums = nullptr;
+          if (block < steps) {
+            sums = static_cast<std::byte*>(args.scratch) + (j - n) * args.m * sizeof(Vec);
           }
+          run_columns<kCount>(args, j, s, s_end, sums, ahead);
         };
-        if (args.m <= kWideRows) columns.template operator()<kWideCols>();
-        columns.template operator()<kCols>();
-        columns.template operator()<1>();
+        size_t j = n;
+        for (; j + C <= n_end; j += C) column.template operator()<C>(j);
+        for (; C > 1 && j < n_end; ++j) column.template operator()<1>(j);
       }
     }
+  }
+
+  // Which shape of tile suits memory and registers best at so many rows: measured.
+  static void run_few_rows(const MatmulArgs& args) {
+    if (args.m <= kWideRows) return run_few<kWideCols>(args);
+    if (args.m >= P::kOneColFrom && args.m <= P::kOneColTo) return run_few<1>(args);
+    if (args.m <= P::kHighPanelRows) return run_few<kHighPanelCols>(args);
+    run_few<kCols>(args);
   }
 
   // ---------------------------------------------------------------- many rows
@@ -356,7 +389,7 @@ struct Matmul {
     const size_t steps = steps_of(args.k), w_bytes = args.k * P::kWeightBytes;
     const size_t panels = panels_of(args.m), block = min_of(steps, kBlockSteps);
     auto* weights = static_cast<std::byte*>(args.scratch);
-    std::byte* sums = weights + kBlockCols * block * kStepBytes;
+    std::byte* sums = block < steps ? weights + kBlockCols * block * kStepBytes : nullptr;
     const auto* prepared = static_cast<const std::byte*>(args.prepared);
     for (size_t n = args.n_begin; n < args.n_end; n += kBlockCols) {
       const size_t cols = min_of(kBlockCols, args.n_end - n);
@@ -373,14 +406,14 @@ struct Matmul {
             const size_t first = panel_begin(panel, args.m);
             const size_t height = panel_begin(panel + 1, args.m) - first;
             for (size_t j = 0; j < cols; j += kCols) {
-              run_tile_of<true, kCols, kRows, kRows - 1>(
+              run_tile_of<true, kCols, kRows, kManyLeast>(
                   height, {.act = prepared + (first * steps + s * height) * kStepBytes,
                            .w = weights + j * (s_end - s) * kStepBytes,
                            .w_bytes = 0,
                            .full = s_end - s,
                            .rest = 0,
                            .ahead = next + tile_index * w_bytes,
-                           .ahead_lines = size_t{tile_index < kBlockCols},
+                           .ahead_rows = size_t{tile_index < kBlockCols},
                            .sums = tile_sums,
                            .first = s == 0,
                            .last = s_end == steps,
@@ -388,7 +421,7 @@ struct Matmul {
                            .c_stride = args.c_stride,
                            .cols = min_of(kCols, cols - j)});
               ++tile_index;
-              tile_sums += height * kCols * sizeof(Vec);
+              if (block < steps) tile_sums += height * kCols * sizeof(Vec);
             }
           }
         }
@@ -412,7 +445,7 @@ struct Matmul {
     if (args.m <= 2 && args.m * steps_of(args.k) * kStepBytes <= P::kLinearBytes) {
       return args.m == 1 ? run_linear<1>(args) : run_linear<2>(args);
     }
-    run_few(args);
+    run_few_rows(args);
   }
 
   static size_t claim_rows(size_t m, size_t k) {

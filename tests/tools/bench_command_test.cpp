@@ -78,6 +78,16 @@ TEST(BenchCommand, CountsTheBytesOfAToken) {
             2 * (3 * (18432 + 176) + 2 * (512 + 2 * 6144) + 18432 + 16384 + 64));
 }
 
+// The session is no longer than it must be: the last step and the read after it are there too.
+TEST(BenchCommand, MeasuresDecodeAlone) {
+  const ProcessResult result =
+      bench("llama_bf16", {"-p", "0", "-n", "3", "-r", "2", "--rows", "0", "--json"});
+  const Result<JsonDoc> doc = JsonDoc::parse(result.out);
+  ASSERT_TRUE(doc.ok()) << result.out << result.err;
+  expect_samples(*doc->root().find("decode"), "tokens_per_second");
+  expect_samples(*doc->root().find("decode"), "of_read");
+}
+
 TEST(BenchCommand, LeavesOutWhatIsNotAskedFor) {
   const ProcessResult result =
       bench("qwen3_moe", {"-p", "0", "-n", "2", "-r", "1", "--rows", "0", "--no-read", "--json"});

@@ -123,9 +123,9 @@ std::vector<Turn> Bench::turns_of_round() const {
   return turns;
 }
 
-// If every draft were right.
+// If every draft were right; the prompt, and what the question after the last step takes.
 uint64_t Bench::rows_needed() const {
-  uint64_t steps = uint64_t{options_.depth} + 2;
+  uint64_t steps = uint64_t{options_.depth} + 3;
   for (const Turn& turn : turns_of_round()) steps += turn.rows;
   return std::max<uint64_t>(steps, options_.n_prompt);
 }
