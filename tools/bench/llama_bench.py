@@ -3,8 +3,8 @@
     VENV/bin/python llama_bench.py --splitd build/splitd --gguf M.gguf --model M-DIRECTORY
         [--threads 1 2] [--rounds 5] [--rows 1,2,4,8,16] [--busy CPU] [--isa NAME] [--json]
 
-VENV has llama-cpp-python, built for this machine (scripts/bench_llama.sh). Both load the model
-once more each round or keep it mapped: the file is in the page cache either way. Every figure is
+VENV has llama-cpp-python, built for this machine (scripts/bench_llama.sh). splitd starts anew each
+round, llama.cpp keeps the model mapped: the files are in the page cache either way. Every figure is
 the median over rounds of (splitd's rate / llama.cpp's rate of the same round). --busy keeps one
 core busy with a loop meanwhile; --isa is SPLITD_ISA, beside a llama.cpp built for the same.
 """
@@ -118,6 +118,10 @@ class BusyLoop:
             self.process.wait()
 
 
+def say(args, line):
+    print(line, file=sys.stderr if args.json else sys.stdout, flush=True)
+
+
 def ratio(ours, theirs, key):
     return statistics.median(a[key] / b[key] for a, b in zip(ours, theirs))
 
@@ -130,23 +134,24 @@ def report(args, threads, ours, theirs, rows):
         return statistics.median(r["steps"][k] / r["steps"][1] for r in rounds)
 
     out = {"threads": threads, "arith": ours[0]["arith"]}
-    print(f"{threads} thread(s), {ours[0]['arith']}{', beside a busy loop' if out and args.busy is not None else ''}")
+    busy = ", beside a busy loop" if args.busy is not None else ""
+    say(args, f"{threads} thread(s), {ours[0]['arith']}{busy}")
     for key in ("decode", "prefill"):
         if key not in ours[0]:
             continue
         out[key] = {"splitd": median(ours, key), "llama.cpp": median(theirs, key),
                     "ratio": ratio(ours, theirs, key)}
-        print(f"  {key:8} {out[key]['splitd']:9.2f} tok/s, llama.cpp {out[key]['llama.cpp']:9.2f}:"
-              f" {out[key]['ratio']:.2f} times")
+        say(args, f"  {key:8} {out[key]['splitd']:9.2f} tok/s, llama.cpp"
+            f" {out[key]['llama.cpp']:9.2f}: {out[key]['ratio']:.2f} times")
         if key == "decode":
             out["of_read"] = median(ours, "of_read")
-            print(f"           {100 * out['of_read']:.0f} % of the streaming read")
+            say(args, f"           {100 * out['of_read']:.0f} % of the streaming read")
     out["steps"] = {}
     for k in rows:
         out["steps"][k] = {"splitd": cost(ours, k), "llama.cpp": cost(theirs, k)}
         if k > 1:
-            print(f"  {k:3} rows cost {out['steps'][k]['splitd']:.2f} times one,"
-                  f" llama.cpp's {out['steps'][k]['llama.cpp']:.2f}")
+            say(args, f"  {k:3} rows cost {out['steps'][k]['splitd']:.2f} times one,"
+                f" llama.cpp's {out['steps'][k]['llama.cpp']:.2f}")
     return out
 
 
