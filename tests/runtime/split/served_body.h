@@ -52,6 +52,10 @@ class ServedBody {
   uint16_t port() const { return server_->port(); }
   BodyServer& server() { return *server_; }
   Body& body() { return server_->body(); }
+  // As if an hour had passed without a word.
+  void forget_idle() {
+    loop_->post([this] { body().tick(Body::Clock::now() + std::chrono::hours(1)); });
+  }
   // Until `done`, asked every millisecond; false after a minute.
   template <class Done>
   static bool eventually(const Done& done) {
@@ -123,7 +127,7 @@ class RawClient {
         json.copy(got.header);
         header = json.text();
         rows.resize(got.payload.size() / sizeof(float));
-        std::memcpy(rows.data(), got.payload.data(), got.payload.size());
+        if (!rows.empty()) std::memcpy(rows.data(), got.payload.data(), got.payload.size());
         return true;
       }
       const Result<size_t> count = net::read_some(*stream_, reader_.prepare(), wait());
