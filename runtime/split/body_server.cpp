@@ -25,6 +25,16 @@ std::shared_ptr<BodyPeer> peer_of(const std::shared_ptr<net::Connection>& connec
   return peer;
 }
 
+// What connections say, in the form of what sessions say.
+Log structured(const Log& log) {
+  return Log([log](LogLevel level, std::string_view text) {
+    if (level == LogLevel::warning) return log.warning(text);
+    std::string line = "event=connection message=\"";
+    for (const char c : text) line += c == '"' ? '\'' : c;
+    log.debug(line + '"');
+  });
+}
+
 std::shared_ptr<BodyPeer> context_of(const net::Connection& connection) {
   return std::static_pointer_cast<BodyPeer>(connection.context);
 }
@@ -38,7 +48,9 @@ Result<std::unique_ptr<BodyServer>> BodyServer::start(net::Loop& loop, BodyModel
                                                       BodyServerOptions options) {
   std::unique_ptr<BodyServer> out(new BodyServer(loop, std::move(options)));
   SPLITD_ASSIGN(out->body_, Body::start(std::move(model), out->options_.body));
-  SPLITD_ASSIGN(out->server_, net::Server::listen(loop, out->options_.net, out->events()));
+  net::ServerOptions net = out->options_.net;
+  net.log = structured(net.log);
+  SPLITD_ASSIGN(out->server_, net::Server::listen(loop, std::move(net), out->events()));
   out->timer_.owner = out.get();
   out->timer_.fire = [](net::Timer& timer) { static_cast<BodyServer*>(timer.owner)->tick(); };
   loop.set(out->timer_, net::Clock::now() + kTick);

@@ -7,7 +7,8 @@ namespace {
 
 std::string amount(uint64_t value, bool bytes) {
   if (!bytes) return std::to_string(value);
-  return std::to_string(value >> 20) + " MiB";
+  const bool small = value < (uint64_t{16} << 20);
+  return std::to_string(small ? value >> 10 : value >> 20) + (small ? " KiB" : " MiB");
 }
 
 // What does not fit; empty when all does.
