@@ -6,7 +6,8 @@ cd "$(dirname "$0")/.."
 check_one() {
   grep -q '^#pragma once' "$1" || { echo "$1: no #pragma once"; return 1; }
   echo "#include \"$1\"" | g++ -std=c++20 -I. -DSPLITD_NET=1 -DSPLITD_TEST_DATA='""' \
-    -DSPLITD_TEST_BUILD='""' -DSPLITD_BINARY='""' -DSPLITD_EMULATOR='""' -fsyntax-only -Wall -Wextra -x c++ - \
+    -DSPLITD_TEST_BUILD='""' -DSPLITD_BINARY='""' -DSPLITD_EMULATOR='""' -DSPLITD_DEMO_MODEL='""' \
+    -fsyntax-only -Wall -Wextra -x c++ - \
     || { echo "$1: does not compile on its own"; return 1; }
 }
 export -f check_one
