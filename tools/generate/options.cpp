@@ -87,7 +87,7 @@ FlagGroup engine_flags() {
           .flags = {
               {.name = "threads",
                .kind = FlagKind::integer,
-               .help = "threads that compute; by default one for each core allowed here",
+               .help = "by default one for each core allowed here",
                .min = 1,
                .max = 1024},
               {.name = "kv",
