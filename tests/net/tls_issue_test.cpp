@@ -75,7 +75,7 @@ TEST_F(TlsIssue, AnotherAuthoritysAreRefused) {
   EXPECT_NE(meet(stranger, body, "localhost:1"), "");
   // A machine's certificate is no authority.
   const IssuedCertificate robot = std::move(*issue(authority_, {"robot7"}));
-  const TlsOptions below = files("below", *issue(robot, {"below"}), authority_);
+  const TlsOptions below = files("below", *issue(robot, {"below"}, hours(12)), authority_);
   EXPECT_NE(meet(below, body, "localhost:1"), "");
   const Result<IssuedCertificate> mixed = issue_certificate(
       authority_.certificate_pem, other.key_pem, {"robot7"}, {system_clock::now(), hours(24)});

@@ -163,10 +163,14 @@ class Signals {
   Signals(const Signals&) = delete;
   Signals& operator=(const Signals&) = delete;
   ~Signals() {
-    if (loop_ != nullptr) loop_->remove(watch_);
+    unwatch();
     ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
   }
 
+  void unwatch() {
+    if (loop_ != nullptr) loop_->remove(watch_);
+    loop_ = nullptr;
+  }
   Status watch(net::Loop& loop, BodyServer& server) {
     if (!file_.valid()) return system_error("signalfd");
     server_ = &server;
@@ -235,6 +239,10 @@ Status run_cloud(Context& context) {
   SPLITD_ASSIGN(const std::unique_ptr<net::Loop> loop, net::Loop::create());
   SPLITD_ASSIGN(const std::unique_ptr<BodyServer> server,
                 BodyServer::start(*loop, std::move(body), std::move(options)));
+  const struct Unwatch {  // before the loop goes
+    Signals& signals;
+    ~Unwatch() { signals.unwatch(); }
+  } unwatch{signals};
   SPLITD_TRY(signals.watch(*loop, *server));
   context.err().write("listening on " + server->address() + "\n");
   SPLITD_TRY(context.err().flush());

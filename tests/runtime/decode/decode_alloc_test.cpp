@@ -8,6 +8,7 @@
 #include "runtime/engine/local_stage.h"
 #include "runtime/model/tokenizer/tokenizer.h"
 #include "tests/heap_count.h"
+#include "tests/runtime/engine/all_threads.h"
 #include "tests/runtime/engine/golden_model.h"
 
 namespace splitd {
@@ -37,6 +38,7 @@ TEST_P(DecodeAllocations, NoneForAToken) {
   constexpr uint32_t kTokens = 300, kWarm = 100;
   const GoldenModel model(GetParam().model);
   ThreadPool pool(2);
+  wait_for_all_threads(pool);
   const std::unique_ptr<Backend> backend =
       model.backend(*kernels::runnable_tables().back(), pool, false);
   LocalStage stage(*backend);

@@ -3,6 +3,7 @@
 
 #include "runtime/engine/local_stage.h"
 #include "tests/heap_count.h"
+#include "tests/runtime/engine/all_threads.h"
 #include "tests/runtime/engine/golden_model.h"
 
 namespace splitd {
@@ -16,6 +17,7 @@ class StageAllocations : public testing::TestWithParam<std::string> {
     backend_ = model_.backend(*kernels::runnable_tables().back(), pool_, false);
     stage_ = std::make_unique<LocalStage>(*backend_);
     session_ = *stage_->open({500, 32, KvType::f16});
+    wait_for_all_threads(pool_);
   }
 
   // Keeps `keep`, then hangs a frame from it.

@@ -8,6 +8,7 @@
 #include <random>
 
 #include "tests/heap_count.h"
+#include "tests/runtime/engine/all_threads.h"
 #include "tests/runtime/engine/golden_model.h"
 #include "tests/runtime/split/served_body.h"
 
@@ -83,6 +84,7 @@ class Steps {
 class GoldenBody {
  public:
   GoldenBody() {
+    wait_for_all_threads(pool_);
     model.config = golden_.config();
     model.fingerprint = hex(*golden_.files().fingerprint());
     model.layers = model.offer = {1, 3};
