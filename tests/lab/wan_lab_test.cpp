@@ -24,7 +24,7 @@ class WanLab : public ::testing::Test {
     const ProcessResult probe = run_lab({"--server", "true", "--client", "true"});
     if (probe.exit_code != kExitNotAllowed) return;
     std::printf("namespaces are not allowed: %s", probe.err.c_str());
-    GTEST_SKIP();
+    GTEST_SKIP() << "waits for a machine that allows network namespaces";
   }
 
   // A server that listens, and resets who connects; and a client that reaches it, or does not,

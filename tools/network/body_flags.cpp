@@ -89,4 +89,11 @@ Result<BodyChoice> read_body_flags(Context& context) {
   return out;
 }
 
+Result<LayerRange> layers_between(uint32_t head, uint32_t tail, uint32_t n_layer) {
+  if (uint64_t{head} + tail < n_layer) return LayerRange{head, n_layer - tail};
+  return usage_error("--head " + std::to_string(head) + " --tail " + std::to_string(tail) +
+                     ": the model has " + std::to_string(n_layer) +
+                     " layers, and at least one is the body's");
+}
+
 }  // namespace splitd::cli

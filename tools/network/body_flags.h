@@ -22,4 +22,7 @@ struct BodyChoice {
 // Requires engine_flags() too: what they say explicitly is asked of the body as well.
 [[nodiscard]] Result<BodyChoice> read_body_flags(Context& context);
 
+// The body's layers; refuses ends that leave it none.
+[[nodiscard]] Result<LayerRange> layers_between(uint32_t head, uint32_t tail, uint32_t n_layer);
+
 }  // namespace splitd::cli

@@ -29,12 +29,7 @@ Result<LayerRange> body_layers(Context& context, RemoteStage& body, const BodyCh
     if (!choice.head) head = offer->layers.begin;
     if (!choice.tail) tail = n_layer - offer->layers.end;
   }
-  if (uint64_t{head} + tail >= n_layer) {
-    return usage_error("--head " + std::to_string(head) + " --tail " + std::to_string(tail) +
-                       ": the model has " + std::to_string(n_layer) +
-                       " layers, and at least one is the body's");
-  }
-  return LayerRange{head, n_layer - tail};
+  return layers_between(head, tail, n_layer);
 }
 
 NetworkUse use_of(const RemoteTraffic& traffic) {

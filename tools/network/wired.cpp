@@ -4,6 +4,7 @@
 
 #include "runtime/engine/local_stage.h"
 #include "runtime/split/wire_stage.h"
+#include "tools/network/body_flags.h"
 
 namespace splitd::cli {
 namespace {
@@ -35,24 +36,19 @@ Result<std::unique_ptr<TextModel>> open_wired(const std::string& path, const Eng
                                               uint32_t head, uint32_t tail, WireType wire) {
   return TextModel::open(path, engine, [&](LocalModel& model) -> Result<ModelParts> {
     const uint32_t n_layer = model.config().n_layer;
-    if (uint64_t{head} + tail >= n_layer) {
-      return usage_error("--head " + std::to_string(head) + " --tail " + std::to_string(tail) +
-                         ": the model has " + std::to_string(n_layer) +
-                         " layers, and at least one is the body's");
-    }
+    SPLITD_ASSIGN(const LayerRange between, layers_between(head, tail, n_layer));
     ModelParts parts;
     parts.here = {model.whole()};
     SPLITD_ASSIGN(parts.head, model.backend({{0, head}, true, false}));
-    SPLITD_ASSIGN(parts.tail, model.backend({{n_layer - tail, n_layer}, false, true}));
-    SPLITD_ASSIGN(std::unique_ptr<Backend> middle,
-                  model.backend({{head, n_layer - tail}, false, false}));
+    SPLITD_ASSIGN(parts.tail, model.backend({{between.end, n_layer}, false, true}));
+    SPLITD_ASSIGN(std::unique_ptr<Backend> middle, model.backend({between, false, false}));
     parts.body = std::make_unique<WiredBody>(std::move(middle),
                                              Wire(model.table(), wire, model.config().d_model));
     parts.pipeline.head = parts.head.get();
     parts.pipeline.head_layers = {0, head};
     parts.pipeline.body = parts.body.get();
     parts.pipeline.tail = parts.tail.get();
-    parts.pipeline.tail_layers = {n_layer - tail, n_layer};
+    parts.pipeline.tail_layers = {between.end, n_layer};
     return parts;
   });
 }

@@ -1,5 +1,6 @@
 // Oniguruma's syntax as its default mode reads it: \h is a hexadecimal digit, ^ and $ match at
 // lines, (?m) makes the dot match newlines, [[a-z]&&[^b]] intersects, x{2,3}+ repeats a repetition.
+// One file in spite of its length: one grammar, whose rules all call each other.
 #include "runtime/model/tokenizer/regex_rewrite.h"
 
 #include <algorithm>
