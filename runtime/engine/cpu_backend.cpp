@@ -103,6 +103,7 @@ class CpuBackend final : public Backend {
   void for_rows(size_t n_row, const Work& work);
   void rms_norm(const CpuNorm& norm, const float* x, float* out, size_t n) const;
   void prepare_rope(std::span<const BatchRow> rows);
+  void separate_pairs(float* heads, float* scratch) const;
   void attend(const CpuLayer& layer, uint32_t index, float* hidden);
   void feed_forward(const CpuLayer& layer, float* hidden);
   void gated(const std::vector<CpuMatrix>& gate_up, const CpuMatrix& down, const CpuRows& rows,
@@ -125,6 +126,7 @@ class CpuBackend final : public Backend {
   std::span<const BatchRow> rows_;
   AlignedBuffer cos_sin_;  // by row, by rope: cos, sin
   AlignedBuffer normed_, qkv_, delta_, gate_up_;
+  AlignedBuffer head_;  // by row: one head
   // Experts: by row, the chosen ones ascending, and their weights; by expert, its rows.
   AlignedBuffer router_, expert_out_;
   std::vector<std::pair<uint32_t, float>> chosen_;
@@ -203,6 +205,20 @@ void CpuBackend::add_to(const CpuNorm& post_norm, float* delta, float* hidden) {
   });
 }
 
+// Pairs (2j, 2j+1) of each head of q and k become (j, j + d_head/2): weights.h. On the products
+// rather than on the weights, so that these are used where they lie, whatever their type.
+void CpuBackend::separate_pairs(float* heads, float* scratch) const {
+  const size_t d_head = config_.d_head, half = d_head / 2;
+  for (size_t head = 0; head < size_t{config_.n_head} + config_.n_kv_head; ++head) {
+    float* x = heads + head * d_head;
+    std::copy_n(x, d_head, scratch);
+    for (size_t j = 0; j < half; ++j) {
+      x[j] = scratch[2 * j];
+      x[half + j] = scratch[2 * j + 1];
+    }
+  }
+}
+
 void CpuBackend::attend(const CpuLayer& layer, uint32_t index, float* hidden) {
   const size_t n_row = rows_.size(), d = config_.d_model, d_head = config_.d_head;
   const LayerConfig& layer_config = config_.layers[index];
@@ -223,9 +239,11 @@ void CpuBackend::attend(const CpuLayer& layer, uint32_t index, float* hidden) {
   for (size_t i = 0; i < layer_config.rope; ++i) rope_begin += config_.ropes[i].n_rotary;
   const size_t n_rotary = config_.ropes[layer_config.rope].n_rotary;
   const float* tables = cos_sin_.floats(0);
+  float* one_head = weights_.qk_interleaved() ? head_.floats(n_row * d_head) : nullptr;
   for_rows(n_row, [&](size_t row) {
     float* x = qkv + row * d_qkv();
     if (!layer.qkv_bias.empty()) table_.rows.add(x, layer.qkv_bias.data(), d_qkv());
+    if (one_head != nullptr) separate_pairs(x, one_head + row * d_head);
     for (uint32_t head = 0; config_.qk_norm && head < config_.n_head + config_.n_kv_head; ++head) {
       const CpuNorm& norm = head < config_.n_head ? layer.q_norm : layer.k_norm;
       rms_norm(norm, x + head * d_head, x + head * d_head, d_head);

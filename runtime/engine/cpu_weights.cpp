@@ -108,14 +108,10 @@ Status CpuWeights::layer(const ModelConfig& config, const LayerWeights& from, bo
 }
 
 Result<CpuWeights> CpuWeights::make(const ModelConfig& config, const ModelWeights& weights) {
-  if (weights.qk_interleaved) {
-    return model_error(
-        "this GGUF stores q and k pair by pair, which cannot be computed with yet; "
-        "`splitd convert` makes a directory of it that can");
-  }
   CpuWeights out;
   out.range_ = weights.range;
   out.norm_plus_one_ = config.norm_plus_one && !weights.norm_one_added;
+  out.qk_interleaved_ = weights.qk_interleaved;
   out.layers_.resize(weights.layers.size());
   for (size_t i = 0; i < weights.layers.size(); ++i) {
     const bool moe = config.layers[weights.range.begin + i].moe;

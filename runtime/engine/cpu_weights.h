@@ -48,6 +48,8 @@ class CpuWeights {
   const CpuMatrix& head() const { return head_; }
   const CpuNorm& norm() const { return norm_; }
   bool norm_plus_one() const { return norm_plus_one_; }
+  // The rows of each head of q and k stand pair by pair: weights.h.
+  bool qk_interleaved() const { return qk_interleaved_; }
 
  private:
   Result<CpuMatrix> matrix(const TensorView& view);
@@ -60,6 +62,7 @@ class CpuWeights {
   CpuMatrix head_;
   CpuNorm norm_;
   bool norm_plus_one_ = false;
+  bool qk_interleaved_ = false;
   std::deque<AlignedBuffer> copies_;
 };
 

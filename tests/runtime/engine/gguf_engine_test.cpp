@@ -1,0 +1,87 @@
+// A GGUF computed with where it lies gives, bit for bit, what the directory it was made of gives:
+// the order of q's and k's rows, the 1 in Gemma's norms, stacked experts, tied heads, rope factors.
+#include "tests/runtime/engine/golden_model.h"
+#include "tests/runtime/model/gguf_model.h"
+
+namespace splitd {
+namespace {
+
+class GgufEngine : public testing::TestWithParam<std::tuple<std::string, bool>> {};
+
+class Opened {
+ public:
+  explicit Opened(const std::string& path)
+      : files_(ModelFiles::open(path)),
+        weights_(files_->weights({0, files_->config().n_layer}, true, true)) {}
+
+  const ModelWeights& weights() const { return *weights_; }
+
+  std::vector<float> logits(const std::vector<uint32_t>& tokens, bool exact) {
+    ThreadPool pool(2);
+    std::vector<float> out;
+    for (const kernels::KernelTable* table : kernels::runnable_tables()) {
+      const std::unique_ptr<Backend> backend =
+          std::move(*make_cpu_backend(files_->config(), *weights_, {table, &pool, exact}));
+      HandSession hand(*backend, {64, 4, KvType::f16});
+      for (const float logit : hand.logits(hand.append(tokens))) out.push_back(logit);
+    }
+    return out;
+  }
+
+ private:
+  Result<ModelFiles> files_;
+  Result<ModelWeights> weights_;
+};
+
+// What GGUF can say of a Gemma: no query_pre_attn_scalar but the width of a head, and no norm finer
+// than 1 + w is in fp32.
+void make_sayable(ModelCopy& copy, const ModelConfig& config) {
+  if (!config.norm_plus_one) return;
+  copy.config = replaced(copy.config, R"("query_pre_attn_scalar": 8)",
+                         "\"query_pre_attn_scalar\": " + std::to_string(config.d_head));
+  for (RawTensor& tensor : copy.tensors) {
+    if (tensor.info.dtype != DType::f32 || !tensor.info.name.ends_with("norm.weight")) continue;
+    for (size_t i = 0; i < tensor.bytes.size(); i += 4) {
+      float value;
+      std::memcpy(&value, tensor.bytes.data() + i, 4);
+      value = (value + 1.0f) - 1.0f;
+      std::memcpy(tensor.bytes.data() + i, &value, 4);
+    }
+  }
+}
+
+TEST_P(GgufEngine, ComputesWhatItsDirectoryDoes) {
+  const auto& [name, exact] = GetParam();
+  GgufModel gguf(name);
+  make_sayable(gguf.copy, gguf.config);
+  std::vector<uint32_t> tokens;
+  for (uint32_t i = 0; i < 45; ++i) tokens.push_back((i * 37 + 11) % gguf.config.n_vocab);
+  Opened directory(gguf.copy.write());
+  const std::vector<float> expected = directory.logits(tokens, exact);
+  Opened file(gguf.write());
+  EXPECT_EQ(file.weights().qk_interleaved, gguf.architecture == "llama");
+  ASSERT_TRUE(file.logits(tokens, exact) == expected);
+
+  // The corrupted twin: two neighbouring rows of q exchanged.
+  if (gguf.architecture != "llama") return;
+  std::string& q = gguf.at("blk.0.attn_q.weight").data;
+  const size_t row = q.size() / (size_t{gguf.config.n_head} * gguf.config.d_head);
+  std::rotate(q.begin(), q.begin() + static_cast<std::ptrdiff_t>(row),
+              q.begin() + static_cast<std::ptrdiff_t>(2 * row));
+  EXPECT_FALSE(Opened(gguf.write()).logits(tokens, exact) == expected);
+}
+
+// Without the one whose windows GGUF cannot say, and the one whose rope it says in other words.
+INSTANTIATE_TEST_SUITE_P(
+    Models, GgufEngine,
+    testing::Combine(testing::Values("llama_bf16", "llama_bias", "llama_f16_mha", "smollm2_like",
+                                     "mistral_nemo", "qwen2", "qwen3", "qwen3_moe",
+                                     "phi3_longrope_long", "phi3_longrope_short", "gemma2",
+                                     "gemma3_text"),
+                     testing::Bool()),
+    [](const auto& test) {
+      return std::get<0>(test.param) + (std::get<1>(test.param) ? "_f32" : "_auto");
+    });
+
+}  // namespace
+}  // namespace splitd
