@@ -1,43 +1,74 @@
 // Owns: the seam between the verify loop and whoever guesses what comes next. A guess costs time
-// and never changes the text (DESIGN §7).
+// and never changes the text (DESIGN §7). A drafter is driven by one thread, one text at a time,
+// and allocates nothing per step once warm.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
+#include <string_view>
 #include <vector>
+
+#include "runtime/base/result.h"
 
 namespace splitd {
 
-// A tree of guessed tokens under the last token. Parents stand before their children, siblings with
-// the likelier first.
+// A tree of guessed tokens under the last token of a text. Parents stand before their children and
+// the likelier before the less likely (of the whole path down to a row), so that a draft cut
+// anywhere keeps its best rows. Siblings have different tokens.
 struct Draft {
   std::vector<uint32_t> tokens;
   std::vector<int32_t> parents;      // an earlier index, or −1: right under the last token
-  std::vector<float> probabilities;  // that the whole path down to here is right
+  std::vector<float> probabilities;  // that the whole path down to here is right, as estimated
+  // Rows whose followers the drafter wants to see even where the walk does not come (lookahead's
+  // window): 1. They have a price and no probability; a cut may take them.
+  std::vector<uint8_t> wanted;
 
-  void clear() {
-    tokens.clear();
-    parents.clear();
-    probabilities.clear();
-  }
+  size_t size() const { return tokens.size(); }
+  void clear();
+  // Returns the index of the new row.
+  int32_t add(uint32_t token, int32_t parent, float probability, bool is_wanted = false);
+  void cut(size_t n);  // keeps the first n rows
+};
+
+struct DraftRequest {
+  std::span<const uint32_t> text;  // ends with the last token
+  size_t n_certain = 0;   // the first so many are text; those behind them are a guess in flight
+  uint32_t budget = 0;    // the most rows
+  uint64_t position = 0;  // = text.size(): the position of the token that is guessed first
+};
+
+// A row whose logits the step computed.
+struct SeenRow {
+  int32_t row = -1;   // index in the draft, or −1: the last token's
+  uint32_t next = 0;  // what the sampler takes there, with the random number of that position
+  std::span<const uint32_t> top;  // the likeliest followers, best first: Drafter::n_top() of them
+  std::span<const float> top_probability;  // theirs, before any filter (softmax of the logits)
+};
+
+// What became of a draft.
+struct StepSeen {
+  std::span<const uint32_t> text;  // as propose() saw it, the last token included
+  const Draft* draft = nullptr;    // as sent: perhaps cut
+  std::span<const uint32_t>
+      accepted;                   // the tokens that followed: right guesses, then the model's own
+  std::span<const SeenRow> rows;  // on the path and beside it, ascending
 };
 
 class Drafter {
  public:
   virtual ~Drafter() = default;
 
-  // Guesses at most `budget` tokens after `text`, which ends with the last token. `draft` is empty.
-  virtual void propose(std::span<const uint32_t> text, uint32_t budget, Draft& draft) = 0;
+  virtual std::string_view name() const = 0;
+  virtual uint32_t n_top() const { return 0; }
 
-  // What became of a draft: so many of its tokens were right, in a row from the top.
-  virtual void observe(const Draft& draft, uint32_t n_accepted) = 0;
-};
-
-// No guesses: one token a step.
-class SequentialDrafter final : public Drafter {
- public:
-  void propose(std::span<const uint32_t>, uint32_t, Draft&) override {}
-  void observe(const Draft&, uint32_t) override {}
+  // A text begins: this is its prompt. What was learnt of others may be kept.
+  virtual void begin(std::span<const uint32_t> prompt) = 0;
+  // Guesses what follows request.text; `draft` is empty. Several drafts may be in flight, each
+  // under the likeliest leaf of the one before; those under a leaf that was wrong are never
+  // observed.
+  virtual Status propose(const DraftRequest& request, Draft& draft) = 0;
+  virtual void observe(const StepSeen& seen) = 0;
 };
 
 }  // namespace splitd

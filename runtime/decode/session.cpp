@@ -7,6 +7,7 @@
 #include <string>
 #include <utility>
 
+#include "kernels/select.h"
 #include "runtime/engine/cpu_kv.h"
 #include "runtime/engine/not_finite.h"
 
@@ -28,6 +29,7 @@ static double ms_since(Clock::time_point start) {
 
 Session::Session(const Pipeline& pipeline, const KvShape& shape, LayerRun head, LayerRun tail)
     : pipeline_(pipeline), shape_(shape), head_(std::move(head)), tail_(std::move(tail)) {
+  if (pipeline_.table == nullptr) pipeline_.table = kernels::runnable_tables().back();
   for (const LayerConfig& layer : pipeline.head->config().layers) {
     has_window_ = has_window_ || layer.window != 0;
   }

@@ -13,6 +13,7 @@
 #include <span>
 #include <vector>
 
+#include "kernels/kernels.h"
 #include "runtime/base/progress.h"
 #include "runtime/base/result.h"
 #include "runtime/decode/drafter.h"
@@ -34,6 +35,9 @@ struct Pipeline {
   // them ahead of what came back.
   uint32_t chunk_rows = 0;
   uint32_t chunks_in_flight = 3;  // at most kReplyWindow - 1: cancel() needs one
+
+  // Ranks followers for drafters; nullptr: the best table of this machine.
+  const kernels::KernelTable* table = nullptr;
 };
 
 struct GenerateOptions {
@@ -82,6 +86,8 @@ class Session {
     int32_t parent;   // index in the frame; −1: the text before
     RowId tail_id;    // kNoRow until the tail has seen it
     uint32_t logits;  // which row of logits_, where the tail has seen it
+    uint32_t next;    // the token sampled there, where the walk came
+    bool reached;     // by the walk
   };
   // A body that forgets a session this often in a row will not keep it.
   static constexpr int kMostRecoveries = 5;
@@ -116,7 +122,13 @@ class Session {
   Status decode(Generated& out, const GenerateOptions& options, Sampler& sampler,
                 const std::function<bool(uint32_t)>& on_token);
   Status send_step(uint32_t last_token, const Draft& draft);
+  Status check_draft(const Drafter& drafter) const;
+  void choose_wave(uint32_t row);
   Status evaluate(uint32_t row);
+  void rank(uint32_t row);
+  std::span<float> logits_of(const Row& row);
+  void show(Drafter& drafter, Sampler& sampler, std::span<const uint32_t> text,
+            std::span<const uint32_t> accepted);
   Status keep_row(uint32_t row);
   bool go_on() const { return !cancelled_.load(std::memory_order_relaxed); }
 
@@ -154,6 +166,13 @@ class Session {
   std::vector<float> logits_;   // of the frame's rows that the tail has seen, in that order
   uint32_t n_logits_ = 0;
   Draft draft_;
+
+  // What drafters are shown.
+  uint32_t n_top_ = 0;
+  std::vector<uint32_t> top_;  // n_top_ for each row of logits_
+  std::vector<float> top_probability_;
+  std::vector<float> probabilities_;  // of one row, by token
+  std::vector<SeenRow> seen_;
 };
 
 }  // namespace splitd

@@ -24,6 +24,7 @@ static Result<ModelParts> all_here(LocalModel& model) {
   parts.body = std::make_unique<LocalStage>(*parts.head);
   parts.pipeline.head = parts.pipeline.tail = parts.head.get();
   parts.pipeline.body = parts.body.get();
+  parts.pipeline.table = &model.table();
   return parts;
 }
 

@@ -42,7 +42,9 @@ class Metronome final : public Drafter {
   bool done() const { return next_ > turns_.size() || cancelled_; }
   bool cancelled() const { return cancelled_; }
 
-  void propose(std::span<const uint32_t> text, uint32_t budget, Draft& draft) override {
+  std::string_view name() const override { return "metronome"; }
+  void begin(std::span<const uint32_t>) override {}
+  Status propose(const DraftRequest& request, Draft& draft) override {
     const Clock::time_point now = Clock::now();
     if (running_) turns_[next_ - 1].result = seconds_between(began_, now);
     for (; next_ < turns_.size() && turns_[next_].rows == 0; ++next_) {
@@ -50,19 +52,18 @@ class Metronome final : public Drafter {
     }
     running_ = next_ < turns_.size();
     if (running_) {
-      const uint32_t n = std::min(turns_[next_].rows - 1, budget);
+      const uint32_t n = std::min(turns_[next_].rows - 1, request.budget);
       for (uint32_t i = 0; i < n; ++i) {
-        draft.tokens.push_back(token_at(static_cast<uint32_t>(text.size()) + i, n_vocab_));
-        draft.parents.push_back(static_cast<int32_t>(i) - 1);
-        draft.probabilities.push_back(1.0f);
+        const auto at = static_cast<uint32_t>(request.position) + i;
+        draft.add(token_at(at, n_vocab_), static_cast<int32_t>(i) - 1, 1.0F);
       }
     }
     ++next_;
     cancelled_ = !go_on_();
     began_ = Clock::now();
+    return {};
   }
-
-  void observe(const Draft&, uint32_t) override {}
+  void observe(const StepSeen&) override {}
 
  private:
   std::vector<Turn>& turns_;

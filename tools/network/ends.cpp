@@ -67,7 +67,8 @@ Result<ModelParts> place_ends(Context& context, LocalModel& model, const BodyCho
                     .tail = parts.tail.get(),
                     .tail_layers = tail.layers,
                     .chunk_rows = kChunkRows,
-                    .chunks_in_flight = kChunksInFlight};
+                    .chunks_in_flight = kChunksInFlight,
+                    .table = &model.table()};
   parts.network = [remote] { return use_of(remote->traffic()); };
   parts.interrupt_open = [remote] { remote->interrupt(); };
   return parts;

@@ -49,6 +49,7 @@ Result<std::unique_ptr<TextModel>> open_wired(const std::string& path, const Eng
     parts.pipeline.body = parts.body.get();
     parts.pipeline.tail = parts.tail.get();
     parts.pipeline.tail_layers = {between.end, n_layer};
+    parts.pipeline.table = &model.table();
     return parts;
   });
 }

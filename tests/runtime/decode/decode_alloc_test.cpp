@@ -17,14 +17,17 @@ namespace {
 // Guesses the same tokens always: some are right, rows are kept and dropped.
 class FixedDrafter final : public Drafter {
  public:
-  void propose(std::span<const uint32_t> text, uint32_t budget, Draft& draft) override {
-    for (uint32_t i = 0; i < std::min(budget, 6u); ++i) {
-      draft.tokens.push_back((text.back() * 7 + i) % 250);
-      draft.parents.push_back(i < 3 ? -1 : static_cast<int32_t>(i) - 3);
-      draft.probabilities.push_back(0.1F);
+  std::string_view name() const override { return "fixed"; }
+  uint32_t n_top() const override { return 3; }
+  void begin(std::span<const uint32_t>) override {}
+  Status propose(const DraftRequest& request, Draft& draft) override {
+    for (uint32_t i = 0; i < std::min(request.budget, 6u); ++i) {
+      draft.add((request.text.back() * 7 + i) % 250, i < 3 ? -1 : static_cast<int32_t>(i) - 3, 0.1F,
+                i == 5);
     }
+    return {};
   }
-  void observe(const Draft&, uint32_t) override {}
+  void observe(const StepSeen&) override {}
 };
 
 struct Case {

@@ -9,6 +9,7 @@
 #include <deque>
 #include <map>
 #include <random>
+#include <set>
 #include <thread>
 
 #include "tests/runtime/engine/golden_model.h"
@@ -84,21 +85,44 @@ class RandomDrafter final : public Drafter {
   RandomDrafter(uint32_t seed, std::vector<uint32_t> truth, uint32_t n_vocab)
       : random_(seed), truth_(std::move(truth)), n_vocab_(n_vocab) {}
 
-  void propose(std::span<const uint32_t> text, uint32_t budget, Draft& draft) override {
-    const uint32_t n = below(4) == 0 ? 0 : below(budget + 1);
+  std::string_view name() const override { return "random"; }
+  uint32_t n_top() const override { return 2; }
+  void begin(std::span<const uint32_t>) override {}
+  Status propose(const DraftRequest& request, Draft& draft) override {
+    const uint32_t n = below(4) == 0 ? 0 : below(request.budget + 1);
     std::vector<size_t> depth;
     for (uint32_t i = 0; i < n; ++i) {
       const auto parent = static_cast<int32_t>(below(3) == 0 ? below(i + 1) : i) - 1;
       const size_t d = parent < 0 ? 0 : depth[static_cast<size_t>(parent)] + 1;
       depth.push_back(d);
-      const size_t at = text.size() + d;
+      const size_t at = request.text.size() + d;
       const bool right = below(5) != 0 && at < truth_.size();
-      draft.tokens.push_back(right ? truth_[at] : below(n_vocab_));
-      draft.parents.push_back(parent);
-      draft.probabilities.push_back(0.5f);
+      draft.add(right ? truth_[at] : below(n_vocab_), parent, 0.5F, below(6) == 0);
     }
+    return {};
   }
-  void observe(const Draft&, uint32_t n_accepted) override { accepted += n_accepted; }
+  // The loop says the same thing in several ways.
+  void observe(const StepSeen& seen) override {
+    const size_t n = seen.text.size();
+    ASSERT_LE(n + seen.accepted.size(), truth_.size());
+    EXPECT_TRUE(std::equal(seen.text.begin(), seen.text.end(), truth_.begin()));
+    EXPECT_TRUE(std::equal(seen.accepted.begin(), seen.accepted.end(), truth_.begin() + n));
+    ASSERT_FALSE(seen.rows.empty());
+    EXPECT_EQ(seen.rows.front().row, -1);
+    EXPECT_EQ(seen.rows.front().next, seen.accepted.front());
+    std::set<int32_t> rows;
+    for (const SeenRow& row : seen.rows) {
+      EXPECT_TRUE(rows.empty() || *rows.rbegin() < row.row);
+      rows.insert(row.row);
+      ASSERT_EQ(row.top.size(), 2u);
+      EXPECT_GE(row.top_probability[0], row.top_probability[1]);
+      EXPECT_GE(1.0001F, row.top_probability[0] + row.top_probability[1]);
+    }
+    for (size_t i = 0; i < seen.draft->size(); ++i) {
+      EXPECT_TRUE(seen.draft->wanted[i] == 0 || rows.contains(static_cast<int32_t>(i)));
+    }
+    accepted += seen.accepted.size() - 1;
+  }
 
   size_t accepted = 0;
 
