@@ -162,7 +162,7 @@ Status Session::reopen() {
   const std::lock_guard lock(submitting_);
   body_ = opened;
   next_body_id_ = 0;
-  refused_ = false;
+  refused_ = rewind_due_ = false;
   return {};
 }
 
@@ -220,7 +220,8 @@ Status Session::replay_chunk(LayerRun& head, std::span<const uint32_t> tokens) {
   return send(request, rows);
 }
 
-Status Session::rewind_all(uint32_t n_token) {
+// The ends are cut at once; the body hears of it with the next request.
+Status Session::rewind_ends(uint32_t n_token) {
   TimelineRequest request;
   request.edit = Edit::rewind;
   request.rewind = n_token;
@@ -230,11 +231,21 @@ Status Session::rewind_all(uint32_t n_token) {
   tokens_.resize(n_token);
   body_ids_.resize(n_token);
   keep_due_ = false;
+  rewind_due_ = true;
   if (n_token == 0) high_ = 0;
-  SPLITD_TRY(send(request, {}));
-  SPLITD_TRY(receive_or_recover());
   mark_done(n_token);
   return {};
+}
+
+// …and now: a round trip.
+Status Session::rewind_all(uint32_t n_token) {
+  SPLITD_TRY(rewind_ends(n_token));
+  TimelineRequest request;
+  request.edit = Edit::rewind;
+  request.rewind = n_token;
+  rewind_due_ = false;
+  SPLITD_TRY(send(request, {}));
+  return receive_or_recover();
 }
 
 // The committed text becomes its first n_token tokens.
@@ -242,7 +253,7 @@ Status Session::cut_to(uint32_t n_token) {
   // A ring keeps so many rows beyond its window, and no more can be taken back.
   if (has_window_ && high_ - n_token > kWindowSlack) n_token = 0;
   if (n_token == tokens_.size()) return {};
-  return rewind_all(n_token);
+  return rewind_ends(n_token);
 }
 
 // Leaves the part of the prompt that is there already; the last token is always computed, since
@@ -292,7 +303,10 @@ Status Session::send_chunk(std::span<const uint32_t> tokens) {
   const RowId first = next_body_id_;
   request.append->first = first;
   request.append->base = body_ids_.empty() ? kNoRow : body_ids_.back();
+  request.edit = rewind_due_ ? Edit::rewind : Edit::none;
+  request.rewind = static_cast<uint32_t>(tokens_.size());
   SPLITD_TRY(send(request, rows_));
+  rewind_due_ = false;
   chunks_.push_back(n);
   for (uint32_t i = 0; i < n; ++i) {
     tokens_.push_back(tokens[i]);
@@ -321,19 +335,23 @@ Status Session::finish_chunk(uint32_t n_row) {
 }
 
 // Chunks overlap: while the body computes one, the head does the next and the tail the one before.
+// The first ones are short, each as long as all before it: a line that was idle carries little in
+// its first round trips, and the body begins with what has arrived.
 Status Session::prefill(std::span<const uint32_t> tokens, const ProgressFn& progress,
                         const OnHidden& on_hidden) {
-  const size_t chunk = chunk_rows();
+  const size_t most = chunk_rows();
+  const size_t least = std::min<size_t>(most, pipeline_.first_chunk_rows);
   size_t n_sent = 0, n_back = 0;
   const size_t first_row = tokens_.size();
   while (n_back < tokens.size()) {
-    while (n_sent < tokens.size() && n_sent < n_back + pipeline_.chunks_in_flight * chunk) {
-      const size_t n = std::min(chunk, tokens.size() - n_sent);
+    while (n_sent < tokens.size() && chunks_.size() < pipeline_.chunks_in_flight) {
+      const size_t wanted = least == 0 ? most : std::clamp(n_sent, least, most);
+      const size_t n = std::min(wanted, tokens.size() - n_sent);
       SPLITD_TRY(send_chunk(tokens.subspan(n_sent, n)));
       n_sent += n;
     }
-    const size_t n = std::min(chunk, tokens.size() - n_back);
-    SPLITD_TRY(finish_chunk(static_cast<uint32_t>(n)));
+    const uint32_t n = chunks_.front();
+    SPLITD_TRY(finish_chunk(n));
     SPLITD_TRY(on_hidden(first_row + n_back, reply_.rows));
     n_back += n;
     if (progress && !progress({"prompt", n_back, tokens.size()})) return interrupted();

@@ -34,6 +34,7 @@ struct Pipeline {
   // A prompt is sent in chunks of so many rows (0: as many as the head takes at once), so many of
   // them ahead of what came back.
   uint32_t chunk_rows = 0;
+  uint32_t first_chunk_rows = 0;  // from here on they grow (0: all are alike)
   uint32_t chunks_in_flight = 3;  // at most kReplyWindow - 1: cancel() needs one
 
   // Ranks followers for drafters; nullptr: the best table of this machine.
@@ -113,6 +114,7 @@ class Session {
   bool in_flight();
   uint32_t chunk_rows() const;
   void mark_done(size_t n_token);
+  Status rewind_ends(uint32_t n_token);
   Status rewind_all(uint32_t n_token);
   Status prefill(std::span<const uint32_t> tokens, const ProgressFn& progress,
                  const OnHidden& on_hidden);
@@ -153,7 +155,8 @@ class Session {
   std::deque<uint32_t> chunks_;   // rows of each chunk of the prompt that has not come back
   uint32_t high_ = 0;             // rows computed since the text last started over
   RowId next_body_id_ = 0;
-  bool keep_due_ = false;  // the body has not been told of body_ids_.back()
+  bool keep_due_ = false;    // the body has not been told of body_ids_.back()
+  bool rewind_due_ = false;  // … nor that its text is no longer than tokens_
 
   std::vector<Row> frame_;
   RowId frame_body_id_ = 0;  // of the frame's first row

@@ -10,6 +10,7 @@ namespace {
 
 // Small chunks fill the line sooner, and several must be on it: an answer takes a round trip.
 constexpr uint32_t kChunkRows = 128;
+constexpr uint32_t kFirstChunkRows = 8;
 constexpr uint32_t kChunksInFlight = kReplyWindow - 1;
 
 // The body's layers: what is left by the ends as the user wants them, or as the body offers.
@@ -67,6 +68,7 @@ Result<ModelParts> place_ends(Context& context, LocalModel& model, const BodyCho
                     .tail = parts.tail.get(),
                     .tail_layers = tail.layers,
                     .chunk_rows = kChunkRows,
+                    .first_chunk_rows = kFirstChunkRows,
                     .chunks_in_flight = kChunksInFlight,
                     .table = &model.table()};
   parts.network = [remote] { return use_of(remote->traffic()); };

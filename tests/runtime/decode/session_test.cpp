@@ -228,6 +228,7 @@ TEST_P(SessionTest, ABodyThatForgetsChangesNothing) {
     split.body->forget_again = forget_at % 2 == 0 ? 17 : 0;
     Pipeline pipeline = split.pipeline();
     pipeline.chunk_rows = 7;
+    pipeline.first_chunk_rows = static_cast<uint32_t>(forget_at % 3);
     const std::unique_ptr<Session> session = open(pipeline);
     RandomDrafter drafter(7, all, model_.config().n_vocab);
     Drafter* const drafts = forget_at % 3 == 0 ? nullptr : &drafter;
@@ -286,7 +287,10 @@ TEST_P(SessionTest, WhatIsThereIsNotComputedAgain) {
   // Another continuation of the same prompt goes back to where they part.
   text = prompt(1);
   text.back() = (text.back() + 1) % model_.config().n_vocab;
+  const size_t n_request = body_.n_request;
   const std::vector<uint32_t> other = generate(*session, text, 8).tokens;
+  // Going back is no request of its own: the prompt, seven steps, and what the last one kept.
+  EXPECT_EQ(body_.n_request - n_request, 1 + 7 + 1u);
   EXPECT_EQ(other, generate(*open(pipeline()), text, 8).tokens);
 }
 
