@@ -119,8 +119,12 @@ void set_dtype(ModelConfig& config, DType dtype);
 // Adds what generation_config.json says about EOS; a mere default of the family gives way to it.
 [[nodiscard]] Status add_generation_config(ModelConfig& config, Json generation_config);
 
-// The same text for the same arithmetic however the files spell it: what the fingerprint hashes.
+// The same text for the same arithmetic however the files spell it.
 // Ids of special tokens, the advertised context and the storage dtype are not in it.
 [[nodiscard]] std::string canonical_config(const ModelConfig& config);
+
+// …and without what follows from the storage dtype (how the embedding's scale, √d_model, was
+// rounded to it), as only the end with the embedding applies it: what the fingerprint hashes.
+[[nodiscard]] std::string identity_config(ModelConfig config);
 
 }  // namespace splitd

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "runtime/base/float16.h"
 #include "runtime/model/config.h"
 #include "runtime/model/config_reader.h"
 
@@ -157,6 +158,13 @@ std::string canonical_config(const ModelConfig& config) {
   }
   out.end_array().end_object();
   return out.take();
+}
+
+std::string identity_config(ModelConfig config) {
+  const auto root = static_cast<float>(std::sqrt(static_cast<double>(config.d_model)));
+  const float scale = config.embed_scale;
+  if (scale == to_f32(to_bf16(root)) || scale == to_f32(to_f16(root))) config.embed_scale = root;
+  return canonical_config(config);
 }
 
 }  // namespace splitd

@@ -73,15 +73,16 @@ class SmallReader {
   std::map<uint32_t, FileDescriptor> open_;
 };
 
-// A norm as transformers stores it, as little-endian f32: the same bytes whatever it is stored as.
-void hash_norm(const TensorInfo& tensor, std::span<const std::byte> stored, bool one_added,
+// A norm as what rows are multiplied by (with the 1 added that some models add), as little-endian
+// f32: the same bytes whatever it is stored as, with its 1 or without.
+void hash_norm(const TensorInfo& tensor, std::span<const std::byte> stored, bool add_one,
                Sha256& hash) {
   std::vector<float> values(tensor.shape.empty() ? 1 : tensor.shape.back());
   dequantize(tensor.dtype, stored.data(), values.size(), values.data());
   std::string bytes;
   bytes.reserve(values.size() * 4);
   for (float value : values) {
-    if (one_added) value -= 1.0f;
+    if (add_one) value += 1.0f;
     const uint32_t bits = std::bit_cast<uint32_t>(value);
     for (int shift = 0; shift < 32; shift += 8) bytes += static_cast<char>(bits >> shift);
   }
@@ -108,15 +109,15 @@ Result<Sha256Digest> ModelFiles::fingerprint() const {
 
   Sha256 hash;
   hash.update("splitd model 1\n");
-  hash.update(canonical_config(config_));
+  hash.update(identity_config(config_));
   hash.update("\n");
   for (const auto& [name, spec] : tensors) hash.update(name + " " + shape_text(spec.shape) + "\n");
-  const bool one_added = gguf_ && config_.norm_plus_one;
+  const bool add_one = !gguf_ && config_.norm_plus_one;
   SmallReader reader(files());
   for (const auto& [name, spec] : tensors) {
     if (!is_norm(spec.slot)) continue;
     const TensorInfo& tensor = *find(spec)->tensor;
-    hash_norm(tensor, reader.read(tensor), one_added, hash);
+    hash_norm(tensor, reader.read(tensor), add_one, hash);
   }
   return hash.finish();
 }

@@ -232,5 +232,21 @@ TEST(CanonicalConfig, HoldsArithmeticAlone) {
   EXPECT_TRUE(changed([](ModelConfig& m) { m.activation = Activation::gelu_erf; }));
 }
 
+TEST(CanonicalConfig, IdentityLeavesOutHowTheEmbeddingScaleWasRounded) {
+  ModelConfig c;
+  c.d_model = 640;
+  c.embed_scale = std::sqrt(640.0f);
+  const std::string text = identity_config(c);
+  for (const DType dtype : {DType::f32, DType::f16, DType::bf16}) {
+    ModelConfig rounded = c;
+    set_dtype(rounded, dtype);
+    EXPECT_EQ(rounded.embed_scale == c.embed_scale, dtype == DType::f32);
+    EXPECT_EQ(canonical_config(rounded) == canonical_config(c), dtype == DType::f32);
+    EXPECT_EQ(identity_config(rounded), text);
+  }
+  c.embed_scale = 1.0f;  // no Gemma
+  EXPECT_NE(identity_config(c), text);
+}
+
 }  // namespace
 }  // namespace splitd
