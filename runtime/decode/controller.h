@@ -1,0 +1,100 @@
+// Owns: how many rows a step should carry, how many of them the tail should see at once and when a
+// further frame should follow one in flight: the most tokens a second, by what frames have cost and
+// what drafts are worth. Measures nothing itself: it is told, so it runs on any clock, and what it
+// decides depends on what it was told alone. It never changes the wire's type (DESIGN §7).
+// One thread; allocates nothing.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "runtime/decode/cost_curve.h"
+#include "runtime/decode/drafter.h"
+#include "runtime/decode/link_line.h"
+
+namespace splitd {
+
+// What one frame of rows cost. Times in ms.
+struct FrameCost {
+  uint32_t n_row = 0;
+  double head_ms = 0;     // drafting, embedding, head layers: before it was submitted
+  double wait_ms = 0;     // from submitting the frame to its reply
+  double body_ms = 0;     // computing there, as it says; 0 where nobody says
+  bool alone = true;      // nothing else was in flight from submit to reply
+  uint64_t bytes_up = 0;  // of the frame; 0 both ways: the body is here
+  uint64_t bytes_down = 0;
+};
+
+struct ControllerLimits {
+  uint32_t most_rows = 1;    // of a frame, the last token's included
+  uint32_t most_frames = 1;  // in flight
+};
+
+// The frames in flight, seen from below their likeliest leaf.
+struct InFlight {
+  uint32_t n_frame = 0;
+  uint32_t n_row = 0;      // of all of them
+  double probability = 0;  // that the walk will reach the leaf
+};
+
+// What a frame of so many rows is expected to cost.
+struct FrameEstimate {
+  double head_ms = 0;
+  double rtt_ms = 0;
+  double link_ms = 0;  // of its rows, both ways
+  double body_ms = 0;
+  double tail_ms = 0;
+
+  double total_ms() const { return head_ms + rtt_ms + link_ms + body_ms + tail_ms; }
+};
+
+class Controller {
+ public:
+  explicit Controller(const ControllerLimits& limits);
+
+  // The most rows worth drafting now (without the last token's).
+  uint32_t budget() const;
+  // How many of the draft's rows to send beside the last token's: a cut of it, from the front.
+  uint32_t rows_worth(const Draft& draft);
+  // How many rows of a frame below the leaf of those in flight to send now; 0: none is worth it.
+  // The draft's probabilities are those given that the leaf is right.
+  uint32_t rows_worth_below(const InFlight& flight, const Draft& draft) const;
+  // How many rows of the likeliest path the tail should see in one batch (at least 1): path[0] is
+  // the row where the walk stands (1), the others' probabilities are given that.
+  uint32_t wave_rows(std::span<const float> path) const;
+
+  void observe(const FrameCost& cost);           // each frame that came back, in order
+  void observe_tail(uint32_t n_row, double ms);  // each batch of tail, norm and projection
+
+  FrameEstimate estimate(uint32_t n_row, uint32_t n_tail_row) const;
+
+ private:
+  struct Choice {
+    uint32_t n = 0;       // rows of the draft
+    double worth = 0;     // expected tokens less what the time is worth
+    double n_token = 0;   // expected
+    uint32_t n_tail = 0;  // rows of the tail's first batch
+  };
+
+  double cost(uint32_t n_row, uint32_t n_tail_row) const;
+  double pace() const;
+  Choice choose(const Draft& draft, double tokens_per_ms, uint32_t most, uint32_t n_last) const;
+  uint32_t explore(const Draft& draft, const Choice& best, double tokens_per_ms);
+
+  ControllerLimits limits_;
+  CostCurve head_{0.05};
+  CostCurve body_{0.05};
+  CostCurve tail_{0.1};
+  LinkLine link_;
+  double up_share_ = 0.5;     // of a frame's bytes
+  uint32_t reach_ = 1;        // the largest frame lately: what is beyond twice that is unknown
+  double worth_rows_ = 0;     // about as many as the largest lately, of drafts' rows
+  double mean_tokens_ = 0;    // of a step, as expected; fading
+  double mean_rows_ = 0;      // of a step, the last token's included
+  double mean_tail_ = 0;      // rows of the tail's first batch
+  double n_step_ = 0;         // that the means are of; fading
+  double spare_ms_ = 0;       // that may be spent on learning
+  uint32_t n_since_far_ = 0;  // frames since one was about twice as large as what seems best
+};
+
+}  // namespace splitd
