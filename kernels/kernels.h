@@ -32,6 +32,7 @@ struct KernelTable {
 // A table is built from its parent's: avx512_bf16 is avx512 with some operations replaced. Each
 // unit writes those members of its family that it has.
 void add_matmul_reference(MatmulKernels& table);
+void add_matmul_quantised_reference(MatmulKernels& table);
 void add_rows_reference(RowKernels& table);
 void add_attention_reference(AttentionKernels& table);
 #if defined(__x86_64__)

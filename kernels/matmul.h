@@ -16,11 +16,28 @@
 
 namespace splitd::kernels {
 
-enum class WeightType : uint8_t { f32, bf16, f16 };
+// Quantised types: quantised.h. q8 and q4 are splitd's own, the others GGUF's.
+enum class WeightType : uint8_t {
+  f32,
+  bf16,
+  f16,
+  q8_0,
+  q4_0,
+  q4_1,
+  q5_0,
+  q5_1,
+  q4_k,
+  q5_k,
+  q6_k,
+  q8,
+  q4,
+};
+inline constexpr size_t kWeightTypes = 13;
 
 struct MatmulArgs {
   const void* prepared;  // what `prepare` wrote for all m rows; 64-byte aligned
-  const void* w;         // (N, K) row-major as stored; any alignment its elements allow
+  const void* w;         // (N, K) row-major as stored; any alignment its elements allow; q8 and q4:
+                         // panels, and n_begin and n_end are multiples of 16
   float* c;              // (m, N) with c_stride: C[i, j] is c[i * c_stride + j]
   void* scratch;         // scratch_bytes(m, k) of this thread alone, 64-byte aligned
   size_t c_stride;       // elements
@@ -54,9 +71,18 @@ struct MatmulSet {
   }
 };
 
+// Activations in groups of 32 int8, which all these types share: one `prepare` serves all.
+struct QuantisedSet {
+  MatmulKernel by_type[kWeightTypes];  // floats: not used
+
+  const MatmulKernel& of(WeightType type) const { return by_type[static_cast<size_t>(type)]; }
+  MatmulKernel& of(WeightType type) { return by_type[static_cast<size_t>(type)]; }
+};
+
 struct MatmulKernels {
   MatmulSet exact;   // activations enter unrounded (`--compute f32`)
   MatmulSet native;  // activations in the kernel's own type (`--compute auto`), where it has one
+  QuantisedSet quantised;  // native; exact products are made of dequantised rows and exact.f32
 };
 
 }  // namespace splitd::kernels

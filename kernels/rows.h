@@ -4,8 +4,9 @@
 //
 // A row's result depends on that row alone, bit for bit. The vector units all compute in 16 lanes
 // with the same operations in the same order, so AVX2, AVX-512 and NEON agree bit for bit too; the
-// reference differs from them by rounding. Where `out` may be an input it is the same pointer or
-// apart, never shifted. NaN in gives NaN out, unless an operation says that it looks for it.
+// reference differs from them by rounding. Weights are F32, BF16 or F16 here. Where `out` may be an
+// input it is the same pointer or apart, never shifted. NaN in gives NaN out, unless an operation
+// says that it looks for it.
 #pragma once
 
 #include <cstddef>

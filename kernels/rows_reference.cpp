@@ -18,8 +18,9 @@ float element(const void* p, WeightType type, size_t i) {
       return to_f32(static_cast<const bf16*>(p)[i]);
     case WeightType::f16:
       return to_f32(static_cast<const f16*>(p)[i]);
+    default:
+      return 0;
   }
-  return 0;
 }
 
 void rms_norm(const RmsNormArgs& args) {

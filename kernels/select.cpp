@@ -77,6 +77,7 @@ void add_kernels(Isa isa, KernelTable& table) {
   switch (isa) {
     case Isa::reference:
       add_matmul_reference(table.matmul);
+      add_matmul_quantised_reference(table.matmul);
       add_rows_reference(table.rows);
       add_attention_reference(table.attention);
       break;

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "kernels/quantised.h"
 #include "runtime/engine/aligned_buffer.h"
 #include "runtime/engine/cpu_attention.h"
 #include "runtime/engine/cpu_kv.h"
@@ -376,6 +377,12 @@ bool CpuBackend::forward(std::span<const BatchRow> rows, float* hidden, LayerRan
 void CpuBackend::embed(std::span<const uint32_t> ids, float* hidden) {
   const CpuMatrix& table = weights_.embed();
   for (size_t i = 0; i < ids.size(); ++i) {
+    if (kernels::is_quantised(table.type)) {
+      float* row = hidden + i * config_.d_model;
+      kernels::dequantise_row(table.type, table.data, table.k, ids[i], row);
+      if (config_.embed_scale != 1) table_.rows.scale(row, config_.d_model, config_.embed_scale);
+      continue;
+    }
     table_.rows.embed(table.data, table.type, ids[i], config_.d_model, config_.embed_scale,
                       hidden + i * config_.d_model);
   }

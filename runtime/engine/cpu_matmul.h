@@ -1,6 +1,7 @@
 // Owns: dividing matrix products among the threads of a pool. Products that share their rows A are
-// done together: A is prepared once, and one job spans the weights of all of them.
-// Not thread-safe.
+// done together: A is prepared once for all weights that take it in the same form, and one job
+// spans the weights of all of them. Exact products of quantised weights are those of the
+// dequantised rows. Not thread-safe.
 #pragma once
 
 #include <cstddef>
@@ -15,7 +16,7 @@
 
 namespace splitd {
 
-// A matrix of weights in memory: (n, k) row-major.
+// A matrix of weights in memory: (n, k) row-major, or panels of it (kernels/quantised.h).
 struct CpuMatrix {
   const void* data = nullptr;
   kernels::WeightType type = kernels::WeightType::f32;
@@ -41,21 +42,25 @@ struct CpuProduct {
 class CpuMatmul {
  public:
   CpuMatmul(const kernels::KernelTable& table, bool exact, ThreadPool& pool)
-      : set_(exact ? table.matmul.exact : table.matmul.native),
-        pool_(pool),
-        scratch_(pool.n_thread()) {}
+      : kernels_(table.matmul), exact_(exact), pool_(pool), scratch_(pool.n_thread()) {}
 
   // All of one k.
   void run(const CpuRows& rows, std::span<const CpuProduct> products);
 
  private:
-  void run_of_type(const CpuRows& rows, std::span<const CpuProduct> products,
-                   kernels::WeightType type);
+  const kernels::MatmulKernel& kernel_for(kernels::WeightType type) const;
+  void prepare(const CpuRows& rows, size_t k, const kernels::MatmulKernel& kernel);
+  void run_form(const CpuRows& rows, std::span<const CpuProduct> products,
+                const kernels::MatmulKernel& form);
+  void run_piece(const CpuRows& rows, const CpuProduct& product, size_t begin, size_t end,
+                 std::byte* scratch) const;
 
-  const kernels::MatmulSet& set_;
+  const kernels::MatmulKernels& kernels_;
+  const bool exact_;
   ThreadPool& pool_;
-  AlignedBuffer prepared_;
-  std::vector<AlignedBuffer> scratch_;  // by thread
+  AlignedBuffer prepared_buffer_;
+  const std::byte* prepared_ = nullptr;  // of the form at hand
+  std::vector<AlignedBuffer> scratch_;   // by thread
 };
 
 }  // namespace splitd

@@ -4,23 +4,35 @@
 #include <cstring>
 #include <string>
 
+#include "kernels/quantised.h"
 #include "runtime/base/float16.h"
 
 namespace splitd {
 namespace {
 
 Result<kernels::WeightType> weight_type(DType dtype) {
-  if (dtype == DType::f32) return kernels::WeightType::f32;
-  if (dtype == DType::bf16) return kernels::WeightType::bf16;
-  if (dtype == DType::f16) return kernels::WeightType::f16;
+  std::string names;
+  for (size_t i = 0; i < kernels::kWeightTypes; ++i) {
+    const auto type = static_cast<kernels::WeightType>(i);
+    if (dtype_name(dtype) == kernels::type_name(type)) return type;
+    names += std::string(i == 0 ? "" : ", ") + kernels::type_name(type);
+  }
   return model_error("weights of type " + std::string(dtype_name(dtype)) +
-                     " cannot be computed with; F32, F16 and BF16 can");
+                     " cannot be computed with; " + names + " can");
+}
+
+// What is no matrix is never quantised.
+Result<kernels::WeightType> vector_type(DType dtype) {
+  SPLITD_ASSIGN(const kernels::WeightType type, weight_type(dtype));
+  if (!kernels::is_quantised(type)) return type;
+  return model_error("a vector of type " + std::string(dtype_name(dtype)) +
+                     " cannot be computed with; F32, BF16 and F16 can");
 }
 
 // Appends the vector as floats; a view without data appends nothing.
 Status append_floats(const TensorView& view, std::vector<float>& out) {
   if (view.data == nullptr) return {};
-  SPLITD_ASSIGN(const kernels::WeightType type, weight_type(view.dtype));
+  SPLITD_ASSIGN(const kernels::WeightType type, vector_type(view.dtype));
   const size_t count = view.shape.empty() ? 1 : view.shape[0];
   for (size_t i = 0; i < count; ++i) {
     if (type == kernels::WeightType::f32) {
@@ -45,6 +57,14 @@ Result<CpuMatrix> CpuWeights::matrix(const TensorView& view) {
                 .type = type,
                 .n = view.shape[0],
                 .k = view.shape.size() > 1 ? view.shape[1] : 1};
+  if (kernels::is_quantised(type)) {
+    if (out.k % kernels::block_values(type) == 0 &&
+        (!kernels::is_paneled(type) || out.n % kernels::kPanelRows == 0)) {
+      return out;
+    }
+    return model_error("a matrix of " + shape_text(view.shape) + " cannot be " +
+                       kernels::type_name(type));
+  }
   const size_t size = type == kernels::WeightType::f32 ? 4 : 2;
   if (reinterpret_cast<uintptr_t>(view.data) % size != 0) {
     std::byte* copy = copies_.emplace_back().bytes(view.bytes);
@@ -55,8 +75,10 @@ Result<CpuMatrix> CpuWeights::matrix(const TensorView& view) {
 }
 
 Result<CpuNorm> CpuWeights::norm(const TensorView& view) {
+  if (view.data == nullptr) return CpuNorm();
+  SPLITD_ASSIGN(const kernels::WeightType type, vector_type(view.dtype));
   SPLITD_ASSIGN(const CpuMatrix vector, matrix(view));
-  return CpuNorm{vector.data, vector.type};
+  return CpuNorm{vector.data, type};
 }
 
 Status CpuWeights::layer(const ModelConfig& config, const LayerWeights& from, bool moe,

@@ -1,6 +1,7 @@
 // ModelFiles → the views that an engine works with.
 #include <cstring>
 
+#include "runtime/model/formats/dequantize.h"
 #include "runtime/model/model_files.h"
 
 namespace splitd {
@@ -69,7 +70,7 @@ TensorView* view_of(LayerWeights& layer, const TensorSpec& spec) {
 }
 
 Status check_computable(const TensorView& view, const std::string& name) {
-  if (view.dtype == DType::f32 || view.dtype == DType::f16 || view.dtype == DType::bf16) return {};
+  if (can_dequantize(view.dtype)) return {};
   return model_error("tensor " + quoted_name(name) + " is " + std::string(dtype_name(view.dtype)) +
                      ", which cannot be computed with as it is; `splitd convert` makes a directory "
                      "of BF16, F16 or F32 of it");

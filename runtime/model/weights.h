@@ -1,7 +1,7 @@
 // Owns: the weights of a range of layers as views into mapped files, in the roles that an engine
 // needs them in. A view without data is a tensor that the config does not have. Shapes and dtypes
-// have been checked against the config: every view is F32, F16 or BF16, row-major, of any
-// alignment. Borrows the ModelFiles it came from. Immutable; const is thread-safe.
+// have been checked against the config: every view is of a type that can be dequantised, row-major,
+// of any alignment. Borrows the ModelFiles it came from. Immutable; const is thread-safe.
 #pragma once
 
 #include <array>

@@ -1,0 +1,73 @@
+// Owns: what quantised weights are in memory, and what a product of them means, for every
+// instruction set. Plain code, the same everywhere; thread-safe; never fails, allocates or throws.
+//
+// A group is 32 values along K. GGUF types: rows of blocks as the file has them, any alignment that
+// is even. splitd's own q8 and q4: panels of 16 rows. Inside a panel, group by group:
+//   q8  512 bytes of quants, 16 f16 scales   byte 64·d + 4·r + b is value 4·d + b of row r, an int8
+//   q4  256 bytes of quants, 16 f16 scales   byte 64·d + 4·r + b: the low nibble is value 4·d + b
+//   of
+//                                            row r, the high one value 16 + 4·d + b; less 8
+// and a value is scale · quant. So one vector holds the same four values of 16 rows, its lanes are
+// outputs, nothing has to be added across lanes, and a panel is one linear read without padding.
+// Own types need N a multiple of 16; all need K a multiple of block_values(type).
+//
+// The product, for one row of activations and one row of weights (`MatmulKernels::quantised`):
+//   activations  in groups of 32: a = largest magnitude; scale s = a / 127, quants x · (127 / a)
+//                rounded to nearest even, each of these operations rounded to f32. A group with
+//                a < 2^-100 is all zeros; one that holds a NaN or an infinity has s = NaN.
+//   a group      S = Σ weight quant · activation quant, exact in int32
+//   the sum      one fp32 accumulator from +0, ascending groups:
+//                acc = fma(float(S), w · s, acc), where w is the group's scale of weights, and
+//                then, for types with a minimum m, acc = fma(m, s · float(Σ activation quants),
+//                acc)
+//   Q6_K         halves of a group have their own scales: the first half's fma, then the second's
+// Scales: Q4_K and Q5_K have w = d · sc and m = −(dmin · mn), Q6_K w = d · sc, all exact in f32.
+// Every instruction set computes exactly this, so all of them give the same bits.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/matmul.h"
+
+namespace splitd::kernels {
+
+inline constexpr size_t kGroup = 32;
+inline constexpr size_t kPanelRows = 16;
+
+[[nodiscard]] constexpr bool is_quantised(WeightType type) {
+  return type > WeightType::f16;
+}
+// Own types: rows lie in panels of kPanelRows.
+[[nodiscard]] constexpr bool is_paneled(WeightType type) {
+  return type == WeightType::q8 || type == WeightType::q4;
+}
+
+[[nodiscard]] const char* type_name(WeightType type);  // "BF16", "Q4_K", as files spell it
+[[nodiscard]] size_t block_values(WeightType type);    // along K; 1 for floats
+[[nodiscard]] size_t block_bytes(WeightType type);
+// Of one row of k values; in a panel, a row's share.
+[[nodiscard]] inline size_t row_bytes(WeightType type, size_t k) {
+  return k / block_values(type) * block_bytes(type);
+}
+
+// Row `row` of the matrix `w` of quantised rows of k values, as floats: each product and sum
+// rounded apart, which is what the gguf package computes.
+void dequantise_row(WeightType type, const void* w, size_t k, size_t row, float* out);
+
+// Own types, for writing them: group `group` of row `row` of the matrix at `w`.
+// levels: kGroup numbers, −127 … 127 (q8) or −8 … 7 (q4). scale: the bits of an f16.
+void put_group(WeightType type, void* w, size_t k, size_t row, size_t group, uint16_t scale,
+               const int8_t* levels);
+
+// One group as numbers: quants of at most 8 bits, with the scales of its halves (the same but for
+// Q6_K) and its minimum. The definition that references are made of.
+struct QuantisedGroup {
+  int8_t quants[kGroup];
+  float scale[2];
+  float min;
+};
+void unpack_group(WeightType type, const void* w, size_t k, size_t row, size_t group,
+                  QuantisedGroup& out);
+
+}  // namespace splitd::kernels
