@@ -1,0 +1,72 @@
+// Owns: probabilities that are learnt while decoding: how often something came true (Rate), and a
+// guess's own probability set right by what became of earlier ones (Calibration). All forget slowly,
+// so that they follow a text that changes its kind. Plain values; allocate nothing.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+
+namespace splitd {
+
+// No guess is surer than this, nor as good as impossible: a path's probability always falls.
+inline constexpr float kSurest = 0.999f;
+inline constexpr float kUnlikeliest = 0.0005f;
+
+[[nodiscard]] inline float in_bounds(float p) {
+  return std::clamp(p, kUnlikeliest, kSurest);
+}
+// Log odds and back.
+[[nodiscard]] inline float stretch(float p) {
+  return std::log(p / (1 - p));
+}
+[[nodiscard]] inline float squash(float x) {
+  return 1 / (1 + std::exp(-x));
+}
+
+// A Beta estimate: as if `weight` trials with a share of `prior` had been seen before the first.
+class Rate {
+ public:
+  constexpr explicit Rate(float prior = 0.5f, float weight = 2)
+      : hits_(prior * weight), trials_(weight) {}
+
+  float value() const { return hits_ / trials_; }
+  void learn(bool hit) {
+    trials_ += 1;
+    hits_ += hit ? 1 : 0;
+    if (trials_ <= kMemory) return;
+    const float kept = kMemory / trials_;
+    trials_ *= kept;
+    hits_ *= kept;
+  }
+
+ private:
+  static constexpr float kMemory = 256;  // trials; older ones fade
+  float hits_;
+  float trials_;
+};
+
+// How much deeper guesses fall short of what they claim: a shift of the log odds by depth. What
+// they rest on is a step old, and a guess that was picked as the best of many is a little too proud.
+class DepthShift {
+ public:
+  float apply(float p, uint32_t depth) const {
+    return in_bounds(squash(stretch(in_bounds(p)) + shift_[bucket(depth)]));
+  }
+  // `claimed` is what apply() answered.
+  void learn(float claimed, uint32_t depth, bool hit) {
+    float& shift = shift_[bucket(depth)];
+    shift = std::clamp(shift + kStep * ((hit ? 1.0f : 0.0f) - claimed), -kMost, kMost);
+  }
+
+ private:
+  static constexpr float kStep = 0.02f, kMost = 2.5f;
+  static size_t bucket(uint32_t depth) {
+    return depth < 2 ? depth : depth < 4 ? 2 : depth < 8 ? 3 : 4;
+  }
+  std::array<float, 5> shift_{};
+};
+
+}  // namespace splitd

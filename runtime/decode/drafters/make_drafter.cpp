@@ -1,0 +1,38 @@
+#include "runtime/decode/drafters/make_drafter.h"
+
+#include <array>
+#include <string>
+
+#include "runtime/decode/drafters/auto.h"
+#include "runtime/decode/drafters/prompt_lookup.h"
+#include "runtime/decode/drafters/recycle.h"
+#include "runtime/decode/drafters/sequential.h"
+#include "runtime/decode/drafters/suffix.h"
+
+namespace splitd {
+
+static constexpr std::array<std::string_view, 5> kNames = {"auto", "sequential", "prompt-lookup",
+                                                           "suffix", "recycle"};
+
+std::span<const std::string_view> drafter_names() {
+  return kNames;
+}
+
+Result<std::unique_ptr<Drafter>> make_drafter(std::string_view name,
+                                              const DrafterOptions& options) {
+  using Made = std::unique_ptr<Drafter>;
+  if (name == "auto") return Made(new AutoDrafter(options.n_vocab, options.corpus));
+  if (name == "sequential") return Made(new SequentialDrafter());
+  if (name == "prompt-lookup") {
+    PromptLookupOptions lookup;
+    if (options.n_gram != 0) lookup = {options.n_gram, options.n_gram};
+    return Made(new PromptLookupDrafter(lookup));
+  }
+  if (name == "suffix") return Made(new SuffixDrafter(options.corpus));
+  if (name == "recycle") return Made(new RecycleDrafter(options.n_vocab));
+  std::string all;
+  for (const std::string_view known : kNames) all += (all.empty() ? "" : ", ") + std::string(known);
+  return usage_error("drafter '" + std::string(name) + "' is not known; there are " + all);
+}
+
+}  // namespace splitd

@@ -1,0 +1,29 @@
+// Owns: drafters by name, as `--decoder` and scripts know them (tools/CLI.md).
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string_view>
+
+#include "runtime/base/result.h"
+#include "runtime/decode/drafter.h"
+
+namespace splitd {
+
+class TokenCorpus;
+
+struct DrafterOptions {
+  uint32_t n_vocab = 0;
+  uint32_t n_gram = 0;  // prompt-lookup: the only length looked up; 0: 7 down to 3
+  // suffix and auto: earlier sessions' texts; may be gone once the drafter is made.
+  const TokenCorpus* corpus = nullptr;
+};
+
+// All names, in the order of CLI.md.
+[[nodiscard]] std::span<const std::string_view> drafter_names();
+
+// Refuses an unknown name with all that are known.
+[[nodiscard]] Result<std::unique_ptr<Drafter>> make_drafter(std::string_view name,
+                                                            const DrafterOptions& options);
+
+}  // namespace splitd
