@@ -163,7 +163,8 @@ int main(int argc, char** argv) {
                 all.rows / all.tokens, all.us / all.steps, all.worst_us);
     if (budget != budgets.back()) continue;
     for (const auto& [claimed, hits, rows] : all.judged) {
-      if (rows > 0) std::printf("   claimed %.3f true %.3f (%.0f rows)\n", claimed / rows, hits / rows, rows);
+      if (rows > 0)
+        std::printf("   claimed %.3f true %.3f (%.0f rows)\n", claimed / rows, hits / rows, rows);
     }
   }
 }

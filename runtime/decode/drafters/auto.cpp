@@ -27,7 +27,9 @@ Status AutoDrafter::propose(const DraftRequest& request, Draft& draft) {
         model_.guesses(place, out);
         for (Guess& guess : out) guess.probability = shift_.apply(guess.probability, depth);
       },
-      [&](const FollowerModel::Place& place, uint32_t token) { return model_.enter(place, token); });
+      [&](const FollowerModel::Place& place, uint32_t token) {
+        return model_.enter(place, token);
+      });
   return {};
 }
 

@@ -1,5 +1,5 @@
-// Owns: the drafter that is used unless another is asked for: one tree out of all that costs next to
-// nothing to ask (earlier text and recycled logits; README.md says why no others), where a token
+// Owns: the drafter that is used unless another is asked for: one tree out of all that costs next
+// to nothing to ask (earlier text and recycled logits; README.md says why no others), where a token
 // that both name is one row. Where nothing is likely it proposes nothing.
 #pragma once
 

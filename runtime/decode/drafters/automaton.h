@@ -1,7 +1,7 @@
 // Owns: a suffix automaton over token ids that grows at its end: every piece of every text that it
 // has seen is a path from its root, and each place on it knows what followed there and how often.
-// A token costs O(1) amortised. Memory is reserved once, for `capacity` tokens, and touched as it is
-// needed: 2 states of 20 bytes, 3 edges of 24 and at most 32 bytes of index a token, 144 in all.
+// A token costs O(1) amortised. Memory is reserved once, for `capacity` tokens, and touched as it
+// is needed: 2 states of 20 bytes, 3 edges of 24 and at most 32 bytes of index a token, 144 in all.
 // Full, it takes nothing more in. Not thread-safe.
 //
 // Counts are kept as PPM does with update exclusion: a token counts at the longest context that has
@@ -22,10 +22,10 @@ class SuffixAutomaton {
   static constexpr uint32_t kMost = uint32_t{1} << 28;  // tokens; the indices of edges are 32 bits
 
   struct State {
-    uint32_t length = 0;         // of the longest text that ends here
-    uint32_t link = kNone;       // of the longest suffix of it that is a state of its own
-    uint32_t first_edge = kNone; // the one used last comes first
-    uint32_t total = 0;          // of its edges' counts
+    uint32_t length = 0;          // of the longest text that ends here
+    uint32_t link = kNone;        // of the longest suffix of it that is a state of its own
+    uint32_t first_edge = kNone;  // the one used last comes first
+    uint32_t total = 0;           // of its edges' counts
     uint32_t n_edge = 0;
   };
   struct Edge {

@@ -1,6 +1,7 @@
 // Owns: probabilities that are learnt while decoding: how often something came true (Rate), and a
-// guess's own probability set right by what became of earlier ones (Calibration). All forget slowly,
-// so that they follow a text that changes its kind. Plain values; allocate nothing.
+// guess's own
+// probability set right by what became of earlier ones (Calibration, DepthShift). All forget
+// slowly, so that they follow a text that changes its kind. Plain values; allocate nothing.
 #pragma once
 
 #include <algorithm>
@@ -48,8 +49,40 @@ class Rate {
   float trials_;
 };
 
+// Sets a probability right by what became of earlier ones that claimed as much: a curve through
+// knots in log odds, each learnt from the trials beside it.
+class Calibration {
+ public:
+  Calibration() {
+    for (int i = 0; i < kKnots; ++i) knots_[static_cast<size_t>(i)] = Rate(squash(place(i)), 8);
+  }
+  float apply(float p) const {
+    const auto [i, share] = between(p);
+    return knots_[i].value() * (1 - share) + knots_[i + 1].value() * share;
+  }
+  void learn(float p, bool hit) {
+    const auto [i, share] = between(p);
+    knots_[share < 0.5f ? i : i + 1].learn(hit);
+  }
+
+ private:
+  static constexpr int kKnots = 16;
+  struct Between {
+    size_t knot;
+    float share;  // of the way to the next
+  };
+  static constexpr float place(int knot) { return static_cast<float>(knot) - 7.5f; }
+  static Between between(float p) {
+    const float at = std::clamp(stretch(in_bounds(p)) - place(0), 0.0f, kKnots - 1.001f);
+    const auto knot = static_cast<size_t>(at);
+    return {knot, at - static_cast<float>(knot)};
+  }
+  std::array<Rate, kKnots> knots_;
+};
+
 // How much deeper guesses fall short of what they claim: a shift of the log odds by depth. What
-// they rest on is a step old, and a guess that was picked as the best of many is a little too proud.
+// they rest on is a step old, and a guess that was picked as the best of many is a little too
+// proud.
 class DepthShift {
  public:
   float apply(float p, uint32_t depth) const {

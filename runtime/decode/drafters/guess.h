@@ -1,5 +1,6 @@
-// Owns: what the drafters that know followers of tokens have in common: a guess, and the search that
-// makes the best tree of a budget's rows from guesses: always the likeliest path next. One thread.
+// Owns: what the drafters that know followers of tokens have in common: a guess, and the search
+// that makes the best tree of a budget's rows from guesses: always the likeliest path next. One
+// thread.
 #pragma once
 
 #include <algorithm>
@@ -75,7 +76,7 @@ class TreeSearch {
     }
   }
 
-  std::vector<Open> open_;  // a heap
+  std::vector<Open> open_;     // a heap
   std::vector<Place> places_;  // by row of the draft
   std::vector<uint32_t> depths_;
   std::vector<Guess> found_;

@@ -13,9 +13,9 @@ class History {
  public:
   std::span<const uint32_t> tokens() const { return tokens_; }
 
-  // Takes in `text` and `more`, one behind the other: on_token(token) for each that is new, before it
-  // is here; where it is not the old text continued, on_restart() first, and then all of it is new.
-  // Comparing costs some µs for a long text, and then nobody has to promise anything.
+  // Takes in `text` and `more`, one behind the other: on_token(token) for each that is new, before
+  // it is here; where it is not the old text continued, on_restart() first, and then all of it is
+  // new. Comparing costs some µs for a long text, and then nobody has to promise anything.
   template <class OnRestart, class OnToken>
   void follow(std::span<const uint32_t> text, std::span<const uint32_t> more,
               const OnRestart& on_restart, const OnToken& on_token) {

@@ -9,8 +9,8 @@ RecycleTable::Place recycle_place(const StepSeen& seen, int32_t row) {
     place[n++] = seen.draft->tokens[static_cast<size_t>(row)];
   }
   for (size_t back = 1; n < place.size(); ++back) {
-    place[n++] = back <= seen.text.size() ? seen.text[seen.text.size() - back]
-                                          : RecycleTable::kNoToken;
+    place[n++] =
+        back <= seen.text.size() ? seen.text[seen.text.size() - back] : RecycleTable::kNoToken;
   }
   return place;
 }

@@ -52,8 +52,12 @@ RecycleTable::Place RecycleTable::end_of(std::span<const uint32_t> text) {
 }
 
 size_t RecycleTable::bucket(uint32_t order, size_t rank, uint8_t share) {
-  const size_t sure = share < 6 ? 0 : share < 20 ? 1 : share < 60 ? 2 : share < 130 ? 3
-                      : share < 215 ? 4 : 5;
+  const size_t sure = share < 6     ? 0
+                      : share < 20  ? 1
+                      : share < 60  ? 2
+                      : share < 130 ? 3
+                      : share < 215 ? 4
+                                    : 5;
   return ((order - 1) * kTop + rank) * kSures + sure;
 }
 

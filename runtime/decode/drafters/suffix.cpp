@@ -9,9 +9,10 @@ SuffixDrafter::SuffixDrafter(const TokenCorpus* corpus, uint32_t capacity) : mod
 }
 
 void SuffixDrafter::follow(std::span<const uint32_t> text, std::span<const uint32_t> more,
-                         bool learn) {
+                           bool learn) {
   history_.follow(
-      text, more, [&] { model_.begin_text(); }, [&](uint32_t token) { model_.append(token, learn); });
+      text, more, [&] { model_.begin_text(); },
+      [&](uint32_t token) { model_.append(token, learn); });
 }
 
 void SuffixDrafter::begin(std::span<const uint32_t> prompt) {

@@ -1,5 +1,5 @@
-// Owns: guesses from what stood in the prompt, the output and earlier texts: a tree of what followed
-// the longest suffixes there (SuffixModel), as deep as it is likely.
+// Owns: guesses from what stood in the prompt, the output and earlier texts: a tree of what
+// followed the longest suffixes there (SuffixModel), as deep as it is likely.
 #pragma once
 
 #include "runtime/decode/drafter.h"

@@ -48,7 +48,12 @@ void SuffixModel::begin_text() {
 }
 
 void SuffixModel::append(uint32_t token, bool learn) {
-  if (learn) learn_trust(end(), token);
+  if (learn) {
+    found_.clear();
+    raw_guesses(end(), found_);
+    for (const Guess& guess : found_) calibration_.learn(guess.probability, guess.token == token);
+    learn_trust(end(), token);
+  }
   if (automaton_.full()) forget_half();
   log_.push_back(token);
   automaton_.append(token);
@@ -93,6 +98,14 @@ uint32_t SuffixModel::match_length(Place place) const {
 
 void SuffixModel::guesses(Place place, std::vector<Guess>& out) const {
   const size_t first = out.size();
+  raw_guesses(place, out);
+  for (size_t i = first; i < out.size(); ++i) {
+    out[i].probability = calibration_.apply(out[i].probability);
+  }
+}
+
+void SuffixModel::raw_guesses(Place place, std::vector<Guess>& out) const {
+  const size_t first = out.size();
   float rest = 1;
   for (int level = 0; level < kMostLevels && place.state != SuffixAutomaton::kRoot;) {
     const State& here = automaton_.state(place.state);
@@ -104,7 +117,8 @@ void SuffixModel::guesses(Place place, std::vector<Guess>& out) const {
         const SuffixAutomaton::Edge& at = automaton_.edge(edge);
         edge = at.next;
         const auto same = [&](const Guess& guess) { return guess.token == at.token; };
-        if (std::any_of(out.begin() + static_cast<std::ptrdiff_t>(first), out.end(), same)) continue;
+        if (std::any_of(out.begin() + static_cast<std::ptrdiff_t>(first), out.end(), same))
+          continue;
         out.push_back({at.token, unit * static_cast<float>(at.count)});
         if (out.size() == first + kMostGuesses) return;
       }

@@ -44,6 +44,7 @@ class SuffixModel {
 
   void forget_half();
   void learn_trust(Place place, uint32_t token);
+  void raw_guesses(Place place, std::vector<Guess>& out) const;
   static size_t trust_bucket(uint32_t length, const SuffixAutomaton::State& state);
 
   SuffixAutomaton automaton_;
@@ -51,6 +52,8 @@ class SuffixModel {
   // That what follows is among what followed: by length, kinds of followers, how often seen.
   static constexpr size_t kLengths = 7, kKinds = 4, kCounts = 4;
   std::array<Rate, kLengths * kKinds * kCounts> trust_;
+  Calibration calibration_;
+  std::vector<Guess> found_;  // scratch
 };
 
 }  // namespace splitd

@@ -1,0 +1,58 @@
+// A step of a warm drafter takes nothing from the heap, and a long text's stays in its bounds.
+#include <gtest/gtest.h>
+
+#include "runtime/decode/drafters/make_drafter.h"
+#include "tests/heap_count.h"
+#include "tests/runtime/decode/drafters/toy_loop.h"
+
+namespace splitd {
+namespace {
+
+class DrafterAllocations : public testing::TestWithParam<std::string_view> {};
+
+TEST_P(DrafterAllocations, NoneForAStep) {
+  constexpr uint32_t kVocab = 49152;
+  constexpr size_t kPrompt = 32768, kWarm = 200, kSteps = 600;
+  const toy::Model model(kVocab, 0.2, 1);
+  DrafterOptions options;
+  options.n_vocab = kVocab;
+  const size_t before = heap::alive;
+  Result<std::unique_ptr<Drafter>> made = make_drafter(GetParam(), options);
+  ASSERT_TRUE(made.ok());
+  Drafter& drafter = **made;
+
+  std::mt19937 random(3);
+  std::vector<uint32_t> text(kPrompt);
+  for (uint32_t& token : text) token = static_cast<uint32_t>(random() % 500);
+  text.reserve(kPrompt + kSteps + 1);
+  std::vector<uint32_t> top(8);
+  std::vector<float> probabilities(8, 0.1f);
+  Draft draft;
+  drafter.begin(text);
+  EXPECT_LT(heap::alive - before, size_t{48} << 20);
+  uint64_t n_alloc = 0;
+  size_t n_row = 0;
+  for (size_t step = 0; step < kSteps; ++step) {
+    const uint64_t start = heap::n_alloc;
+    draft.clear();
+    ASSERT_TRUE(drafter.propose({text, text.size(), 64, text.size()}, draft).ok());
+    const uint32_t next = text[step * 7];
+    for (size_t i = 0; i < top.size(); ++i) top[i] = (next + static_cast<uint32_t>(i)) % kVocab;
+    const SeenRow row{-1, next, top, probabilities};
+    drafter.observe({text, &draft, {&next, 1}, {&row, 1}});
+    if (step >= kWarm) n_alloc += heap::n_alloc - start;
+    n_row += draft.size();
+    text.push_back(next);
+  }
+  if (GetParam() != "sequential" && GetParam() != "prompt-lookup") {
+    EXPECT_GT(n_row, kSteps);
+  }
+  EXPECT_EQ(n_alloc, 0u);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, DrafterAllocations,
+                         testing::ValuesIn(drafter_names().begin(), drafter_names().end()),
+                         [](const auto& param) { return toy::test_name(param.param); });
+
+}  // namespace
+}  // namespace splitd
