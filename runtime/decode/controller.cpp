@@ -50,6 +50,16 @@ double Controller::pace() const {
   return ms > 0 ? mean_tokens_ / ms : 0;
 }
 
+// What the tail's batches after the first are expected to take.
+double Controller::later_waves(std::span<const float> path, uint32_t n_first) const {
+  double ms = 0;
+  for (size_t i = n_first; i < path.size(); i += n_first) {
+    const size_t n = std::min<size_t>(n_first, path.size() - i);
+    ms += static_cast<double>(path[i]) * tail_.at(static_cast<uint32_t>(n));
+  }
+  return ms;
+}
+
 // The best cut of at most `most` rows. Without a pace: the cut with the most tokens per ms.
 // `n_last`: 1 where the last token's row goes along, and brings a token for certain.
 Controller::Choice Controller::choose(const Draft& draft, double tokens_per_ms, uint32_t most,
@@ -73,7 +83,7 @@ Controller::Choice Controller::choose(const Draft& draft, double tokens_per_ms, 
     }
     if (n + n_last == 0) continue;
     const uint32_t n_tail = wave_rows(std::span(path).first(n_path));
-    const double ms = cost(n + n_last, n_tail);
+    const double ms = cost(n + n_last, n_tail) + later_waves(std::span(path).first(n_path), n_tail);
     const double worth = tokens_per_ms > 0 ? n_token + later - tokens_per_ms * ms
                                            : (n_token + later) / std::max(ms, 1e-3);
     if (n == 0 || worth > best.worth || best.n_tail == 0) best = {n, worth, n_token, n_tail};
@@ -145,6 +155,11 @@ uint32_t Controller::wave_rows(std::span<const float> path) const {
     if (static_cast<double>(path[n]) * again_ms < row_ms) break;
     ++n;
   }
+  // Between two sizes that were tried a kernel's step may hide: now and then one goes to see.
+  if (n_wave_ % kExploreEvery == 0 && n < path.size()) {
+    const uint32_t seen = tail_.next_seen(n);
+    if (seen > n + 1) n = std::min((n + seen) / 2, static_cast<uint32_t>(path.size()));
+  }
   return n;
 }
 
@@ -165,6 +180,7 @@ void Controller::observe(const FrameCost& cost) {
 
 void Controller::observe_tail(uint32_t n_row, double ms) {
   if (n_row > 0) tail_.observe(n_row, ms);
+  ++n_wave_;
 }
 
 }  // namespace splitd

@@ -77,6 +77,7 @@ class Controller {
   };
 
   double cost(uint32_t n_row, uint32_t n_tail_row) const;
+  double later_waves(std::span<const float> path, uint32_t n_first) const;
   double pace() const;
   Choice choose(const Draft& draft, double tokens_per_ms, uint32_t most, uint32_t n_last) const;
   uint32_t explore(const Draft& draft, const Choice& best, double tokens_per_ms);
@@ -94,6 +95,7 @@ class Controller {
   double mean_tail_ = 0;      // rows of the tail's first batch
   double n_step_ = 0;         // that the means are of; fading
   double spare_ms_ = 0;       // that may be spent on learning
+  uint32_t n_wave_ = 0;       // batches of the tail
   uint32_t n_since_far_ = 0;  // frames since one was about twice as large as what seems best
 };
 

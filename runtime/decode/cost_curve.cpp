@@ -105,6 +105,13 @@ void CostCurve::fit() {
   for (uint32_t n = last_ + 1; n <= kMostRows; ++n) fitted_[n] = high + slope_ * (n - last_);
 }
 
+uint32_t CostCurve::next_seen(uint32_t n_row) const {
+  for (uint32_t n = n_row + 1; n <= kMostRows; ++n) {
+    if (points_[n].weight > 0) return n;
+  }
+  return 0;
+}
+
 double CostCurve::at(uint32_t n_row) const {
   if (!is_known() || n_row == 0) return 0;
   if (n_row <= kMostRows) return fitted_[n_row];

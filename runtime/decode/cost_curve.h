@@ -19,6 +19,8 @@ class CostCurve {
   void observe(uint32_t n_row, double ms);
   // Never negative; 0 before the first observation.
   double at(uint32_t n_row) const;
+  // The smallest batch of more than n_row rows that was seen; 0: none.
+  uint32_t next_seen(uint32_t n_row) const;
   bool is_known() const { return n_seen_ > 0; }
 
  private:

@@ -8,7 +8,7 @@ namespace splitd {
 namespace {
 
 constexpr double kMostBelief = 2;  // what was believed of a row counts as frames so far apart
-constexpr uint32_t kSpread = 3;    // rows by which frames must differ to tell about a row
+constexpr uint32_t kSpread = 2;    // rows by which frames must differ to tell about a row
 constexpr int32_t kChanged = 3;    // strange frames in a row: the link is another
 constexpr double kNoiseTimes = 4;  // strange: so many times the usual distance…
 constexpr double kShare = 0.04;    // …or so much of the whole
@@ -42,11 +42,13 @@ const LinkLine::Sample& LinkLine::sample(uint32_t i) const {
 }
 
 void LinkLine::observe(uint32_t n_row, double ms) {
+  const bool was_blind = is_blind();
+  int32_t side = 0;
   if (n_ > 0) {
     const double off = ms - at(n_row);
     const double usual =
         std::max({kNoiseTimes * noise_ms_, kShare * std::max(ms, at(n_row)), kTinyMs});
-    const int32_t side = off > usual ? 1 : off < -usual ? -1 : 0;
+    side = off > usual ? 1 : off < -usual ? -1 : 0;
     n_strange_ = side == 0 || n_strange_ * side < 0 ? side : n_strange_ + side;
   }
   samples_[next_] = {n_row, ms};
@@ -61,6 +63,7 @@ void LinkLine::observe(uint32_t n_row, double ms) {
     belief_ = 0;
   }
   fit();
+  to_repeat_ = was_blind && side > 0 && !is_blind() ? n_row : 0;
 }
 
 // Theil and Sen: the median of what pairs of frames say of a row; then the median of what is left.
@@ -78,6 +81,10 @@ void LinkLine::fit() {
   slopes[n_slope++] = {row_ms_, belief_};
   belief_ = std::min(belief_ + 0.25, kMostBelief);
   row_ms_ = std::max(0.0, weighted_median(slopes.data(), slopes.data() + n_slope));
+  // Rows cannot have taken longer than the whole.
+  for (uint32_t i = 0; i < n_; ++i) {
+    row_ms_ = std::min(row_ms_, sample(i).ms / std::max(1u, sample(i).n_row));
+  }
   std::array<double, kWindow> rest;
   for (uint32_t i = 0; i < n_; ++i) rest[i] = sample(i).ms - row_ms_ * sample(i).n_row;
   rtt_ms_ = std::max(0.0, median(rest, n_));

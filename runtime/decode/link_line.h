@@ -16,6 +16,9 @@ class LinkLine {
   double rtt_ms() const { return rtt_ms_; }
   double row_ms() const { return row_ms_; }
   bool is_known() const { return n_ > 0; }
+  // The rows of the last frame, where it alone says that a row is dear: that may have been an
+  // accident, and a frame like it tells. 0: nothing to repeat.
+  uint32_t to_repeat() const { return to_repeat_; }
   // Whether all frames since the link changed had about as many rows, so that nobody knows what a
   // row costs.
   bool is_blind() const;
@@ -34,8 +37,9 @@ class LinkLine {
   uint32_t n_ = 0, next_ = 0;
   double rtt_ms_ = 0;
   double row_ms_ = 0;
-  double belief_ = 0;      // what row_ms_ weighs against new frames, in rows
-  double noise_ms_ = 0;    // the median distance from the line
+  double belief_ = 0;    // what row_ms_ weighs against new frames, in rows
+  double noise_ms_ = 0;  // the median distance from the line
+  uint32_t to_repeat_ = 0;
   int32_t n_strange_ = 0;  // frames in a row far off: above the line > 0, below < 0
 };
 
