@@ -83,6 +83,16 @@ class TreeSearch {
   uint32_t n_opened_ = 0;
 };
 
+// The row with this token right below `parent`; −1: there is none.
+[[nodiscard]] inline int32_t find_child(const Draft& draft, int32_t parent, uint32_t token) {
+  for (size_t row = static_cast<size_t>(parent + 1); row < draft.size(); ++row) {
+    if (draft.parents[row] == parent && draft.tokens[row] == token) {
+      return static_cast<int32_t>(row);
+    }
+  }
+  return -1;
+}
+
 // Calls on_row(row, depth, claimed, hit) for every row of a draft whose parent was right and whose
 // own fate is known: `claimed` is its probability given its parent.
 template <class OnRow>

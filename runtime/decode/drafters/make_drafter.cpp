@@ -4,6 +4,8 @@
 #include <string>
 
 #include "runtime/decode/drafters/auto.h"
+#include "runtime/decode/drafters/jacobi.h"
+#include "runtime/decode/drafters/lookahead.h"
 #include "runtime/decode/drafters/prompt_lookup.h"
 #include "runtime/decode/drafters/recycle.h"
 #include "runtime/decode/drafters/sequential.h"
@@ -11,8 +13,8 @@
 
 namespace splitd {
 
-static constexpr std::array<std::string_view, 5> kNames = {"auto", "sequential", "prompt-lookup",
-                                                           "suffix", "recycle"};
+static constexpr std::array<std::string_view, 7> kNames = {
+    "auto", "sequential", "jacobi", "lookahead", "prompt-lookup", "suffix", "recycle"};
 
 std::span<const std::string_view> drafter_names() {
   return kNames;
@@ -23,6 +25,8 @@ Result<std::unique_ptr<Drafter>> make_drafter(std::string_view name,
   using Made = std::unique_ptr<Drafter>;
   if (name == "auto") return Made(new AutoDrafter(options.n_vocab, options.corpus));
   if (name == "sequential") return Made(new SequentialDrafter());
+  if (name == "jacobi") return Made(new JacobiDrafter());
+  if (name == "lookahead") return Made(new LookaheadDrafter());
   if (name == "prompt-lookup") {
     PromptLookupOptions lookup;
     if (options.n_gram != 0) lookup = {options.n_gram, options.n_gram};

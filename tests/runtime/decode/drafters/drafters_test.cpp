@@ -65,6 +65,10 @@ TEST_P(Drafters, FindTheirWayThroughTextThatRepeatsItself) {
   const toy::Run run = toy::drive(*drafter, model, text, {.budget = 8, .n_token = 600});
   if (GetParam() == "sequential") {
     EXPECT_EQ(run.tokens_per_step(), 1);
+  } else if (GetParam() == "jacobi") {
+    EXPECT_GE(run.tokens_per_step(), 1);  // knows nothing of what was: window_test.cpp
+  } else if (GetParam() == "lookahead") {
+    EXPECT_GT(run.tokens_per_step(), 1.4);  // half of eight rows is search
   } else {
     EXPECT_GT(run.tokens_per_step(), 4);
   }
