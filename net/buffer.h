@@ -32,6 +32,8 @@ class ByteBuffer {
 
   // At least `count` writable bytes behind the last one. commit() says how many were written.
   std::span<std::byte> prepare(size_t count);
+  // For a read of about `count` bytes: as many, or at least half where all would take more memory.
+  std::span<std::byte> prepare_read(size_t count);
   void commit(size_t count) { end_ += count; }
   void append(std::span<const std::byte> bytes);
   void append(std::string_view text) { append(std::as_bytes(std::span(text.data(), text.size()))); }

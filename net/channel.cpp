@@ -28,7 +28,7 @@ std::span<std::byte> Channel::prepare() {
   if (s.straight()) return s.frames.prepare();
   const uint64_t most = std::clamp<uint64_t>(s.most_message_bytes(), limits::kLeastReadBytes,
                                              limits::kFrameReadBytes);
-  return s.wire_in.prepare(static_cast<size_t>(most));
+  return s.wire_in.prepare_read(static_cast<size_t>(most));
 }
 
 void Channel::commit(size_t count) {

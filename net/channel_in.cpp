@@ -103,7 +103,7 @@ Result<bool> Channel::State::fill() {
   if (!tls) return false;
   const uint64_t most =
       std::clamp<uint64_t>(most_message_bytes(), limits::kLeastReadBytes, limits::kFrameReadBytes);
-  SPLITD_ASSIGN(const size_t count, tls->read(plain_in.prepare(static_cast<size_t>(most))));
+  SPLITD_ASSIGN(const size_t count, tls->read(plain_in.prepare_read(static_cast<size_t>(most))));
   plain_in.commit(count);
   return count > 0;
 }

@@ -2,6 +2,7 @@
 // or the caller inside receive(), who gets them in place.
 #include "net/client.h"
 
+#include <poll.h>
 #include <string.h>
 
 #include <algorithm>
@@ -15,12 +16,20 @@ namespace {
 // at most 8 requests in flight (DESIGN §3).
 constexpr size_t kMostWaiting = 32;
 constexpr size_t kLoopWriteBytes = size_t{64} << 10;
+constexpr size_t kShortHeader = 256;
 
 // A message out of the frame reader's memory. Kept and used again.
 struct Kept {
   std::string header_text;
   JsonDoc header;
   ByteBuffer payload;
+
+  // Memory for what most messages are, before any came.
+  void make_ready(size_t payload_bytes) {
+    header_text.reserve(kShortHeader);
+    (void)header.read_view(R"({"type":"rows","bytes":0,"seq":0,"n":0,"ms":0.1,"dead":[1,2,3,4]})");
+    (void)payload.prepare(payload_bytes);
+  }
 };
 
 }  // namespace
@@ -39,7 +48,7 @@ struct Client::State {
   void keep_message();
   void die(Error why);
   void hand_back();  // the I/O thread reads again
-  Status read_ready(std::unique_lock<std::mutex>& lock, const Wait& wait);
+  Result<Ready> read_ready(std::unique_lock<std::mutex>& lock, const Wait& wait);
   void note_round_trip();
   void drop_handed_out();
   void take_over();
@@ -219,8 +228,8 @@ Status Client::send(std::string_view header, std::span<const std::byte> payload)
 
 // Whether there was something to read before `wait` ended the matter. Looks for a while before it
 // sleeps: a reply that is on its way costs no wake-up then.
-Status Client::State::read_ready(std::unique_lock<std::mutex>& lock, const Wait& wait) {
-  const Clock::time_point until = Clock::now() + options.spin;
+Result<Ready> Client::State::read_ready(std::unique_lock<std::mutex>& lock, const Wait& wait) {
+  const Clock::time_point until = std::min(Clock::now() + options.spin, wait.until);
   while (true) {
     if (!dead.ok()) return dead.error();
     Result<Link::Read> got = link.read_once();
@@ -228,13 +237,14 @@ Status Client::State::read_ready(std::unique_lock<std::mutex>& lock, const Wait&
       die(got.error());
       return got.take_error();
     }
-    if (*got != Link::Read::nothing) return {};
+    if (*got != Link::Read::nothing) return Ready::yes;
     if (Clock::now() >= until) break;
     lock.unlock();  // the I/O thread may have to write
     lock.lock();
   }
   lock.unlock();
-  Status ready = wait_until(*link.stream, Want::readable, wait, "waiting for");
+  pollfd descriptor{link.stream->fd(), POLLIN, 0};
+  Result<Ready> ready = poll_until({&descriptor, 1}, wait);
   lock.lock();
   return ready;
 }
@@ -243,8 +253,9 @@ Status Client::State::read_ready(std::unique_lock<std::mutex>& lock, const Wait&
 void Client::State::drop_handed_out() {
   if (!handed_out) return;
   handed_out = false;
-  first = (first + 1) % kMostWaiting;
   --count;
+  // From the beginning where it can, so that few of the places ever need memory.
+  first = count == 0 ? 0 : (first + 1) % kMostWaiting;
 }
 
 void Client::State::take_over() {
@@ -259,42 +270,29 @@ Frame Client::State::hand_out() {
   return {kept.header.root(), kept.payload.bytes()};
 }
 
-Result<Frame> Client::receive(const Wait& wait) {
+Result<std::optional<Frame>> Client::receive_until(const Wait& wait) {
   State& s = *state_;
   std::unique_lock lock(s.link.mutex);
   s.drop_handed_out();
-  if (s.count > 0) return s.hand_out();
+  if (s.count > 0) return std::optional(s.hand_out());
   s.take_over();
   while (true) {
     if (!s.dead.ok()) return s.dead.error();
     SPLITD_ASSIGN(const bool message, s.advance());
-    if (message) return s.link.channel.frame();
-    const Status ready = s.read_ready(lock, wait);
-    if (ready.ok()) continue;
+    if (message) return std::optional(s.link.channel.frame());
+    const Result<Ready> ready = s.read_ready(lock, wait);
+    if (ready.ok() && *ready == Ready::yes) continue;
     s.hand_back();
-    return ready.error();
+    if (!ready.ok()) return ready.error();
+    if (*ready == Ready::cancelled) return interrupted("waiting for " + s.link.stream->peer());
+    return std::optional<Frame>();
   }
 }
 
-Result<std::optional<Frame>> Client::try_receive() {
-  State& s = *state_;
-  const std::lock_guard lock(s.link.mutex);
-  s.drop_handed_out();
-  if (s.count > 0) return std::optional<Frame>(s.hand_out());
-  s.take_over();
-  while (true) {
-    if (!s.dead.ok()) return s.dead.error();
-    SPLITD_ASSIGN(const bool message, s.advance());
-    if (message) return std::optional<Frame>(s.link.channel.frame());
-    Result<Link::Read> got = s.link.read_once();
-    if (!got.ok()) {
-      s.die(got.error());
-      return got.take_error();
-    }
-    if (*got != Link::Read::nothing) continue;
-    s.hand_back();
-    return std::optional<Frame>();
-  }
+Result<Frame> Client::receive(const Wait& wait) {
+  SPLITD_ASSIGN(const std::optional<Frame> frame, receive_until(wait));
+  if (!frame) return timed_out("waiting for " + state_->link.stream->peer());
+  return *frame;
 }
 
 void Client::release() {
@@ -305,8 +303,13 @@ void Client::release() {
 }
 
 void Client::set_frame_limits(FrameLimits limits) {
-  const std::lock_guard lock(state_->link.mutex);
-  state_->link.channel.set_frame_limits(limits);
+  State& s = *state_;
+  const std::lock_guard lock(s.link.mutex);
+  s.link.channel.set_frame_limits(limits);
+  // A message that comes before it is asked for is rare: the first one, an hour later, shall find
+  // its memory.
+  if (s.count > 0) return;
+  s.waiting[0].make_ready(std::min<uint64_t>(limits.max_payload_bytes, limits::kFrameReadBytes));
 }
 
 void Client::close() {

@@ -55,13 +55,13 @@ class Client {
     if (sending.open) fill(sending.payload);
     return sending.finish();
   }
-  // The next message. It lives until release() or the next receive(): decode it, then release() it,
-  // so that the I/O thread can read on while this thread computes. A deadline that passes is an
-  // error and leaves the client as it was (is_open()).
+  // The next message; nothing when the deadline passes, after which the client is as it was. It
+  // lives until release() or the next receive: decode it, then release() it, so that the I/O thread
+  // can read on while this thread computes.
+  [[nodiscard]] Result<std::optional<Frame>> receive_until(const Wait& wait);
+  // …and the deadline is an error.
   [[nodiscard]] Result<Frame> receive(const Wait& wait);
   void release();
-  // A message that is there already; nothing otherwise. Never blocks.
-  [[nodiscard]] Result<std::optional<Frame>> try_receive();
 
   void set_frame_limits(FrameLimits limits);
   void close();  // says goodbye, as far as that does not block

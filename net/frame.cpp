@@ -30,7 +30,7 @@ std::span<std::byte> FrameReader::prepare() {
       return buffer_.prepare(static_cast<size_t>(want)).first(static_cast<size_t>(want));
     }
   }
-  return buffer_.prepare(static_cast<size_t>(std::max<uint64_t>(want, 1)));
+  return buffer_.prepare_read(static_cast<size_t>(std::max<uint64_t>(want, 1)));
 }
 
 Error FrameReader::fail(FrameFault fault, std::string message) {

@@ -31,8 +31,9 @@ Result<Ready> poll_until(std::span<pollfd> descriptors, const Wait& wait) {
     if (wait.cancelled()) return Ready::cancelled;
     int timeout = -1;
     if (wait.until != Clock::time_point::max()) {
-      const auto left = std::chrono::ceil<milliseconds>(wait.until - Clock::now()).count();
-      timeout = static_cast<int>(std::clamp<int64_t>(left, 0, 1'000'000'000));
+      const Clock::time_point now = Clock::now();
+      const auto left = std::chrono::ceil<milliseconds>(std::max(wait.until, now) - now).count();
+      timeout = static_cast<int>(std::min<int64_t>(left, 1'000'000'000));
     }
     const bool blind = wait.cancel != nullptr && !watch;
     const int slice = blind && (timeout < 0 || timeout > kBlindSlice) ? kBlindSlice : timeout;

@@ -50,8 +50,9 @@ inline bool is_lost(const Error& error) {
   return error.message.starts_with("lost: ");
 }
 
-// How next() says that the deadline came first.
-inline constexpr std::string_view kNoReplyYet = "no reply before the deadline";
+// How next() says that the deadline came first: often, so in few enough letters that a string of
+// them takes nothing from the heap.
+inline constexpr std::string_view kNoReplyYet = "no reply yet";
 [[nodiscard]] inline bool is_no_reply_yet(const Error& error) {
   return error.message == kNoReplyYet;
 }

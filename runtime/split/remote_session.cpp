@@ -153,14 +153,14 @@ Status RemoteSession::next(Deadline deadline, StageReply& reply) {
     }
     const std::shared_ptr<net::Client> client = client_;
     lock.unlock();
-    Result<net::Frame> frame = client->receive({deadline, nullptr});
+    Result<std::optional<net::Frame>> frame = client->receive_until({deadline, nullptr});
     lock.lock();
     if (!frame) {
-      if (client->is_open()) return no_reply_yet();
       drop(frame.take_error());
       continue;
     }
-    Result<bool> taken = take(*frame, reply);
+    if (!frame->has_value()) return no_reply_yet();
+    Result<bool> taken = take(**frame, reply);
     client->release();
     if (!taken) {
       failed_ = taken.take_error().within("body " + finder_.address().text());

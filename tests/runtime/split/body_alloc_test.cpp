@@ -8,9 +8,7 @@
 #include <random>
 
 #include "tests/heap_count.h"
-#include "tests/runtime/engine/all_threads.h"
-#include "tests/runtime/engine/golden_model.h"
-#include "tests/runtime/split/served_body.h"
+#include "tests/runtime/split/golden_split.h"
 
 namespace splitd {
 namespace {
@@ -80,38 +78,13 @@ class Steps {
   uint32_t next_ = 0;
 };
 
-// Layers 1 and 2 of a golden model.
-class GoldenBody {
- public:
-  GoldenBody() {
-    wait_for_all_threads(pool_);
-    model.config = golden_.config();
-    model.fingerprint = hex(*golden_.files().fingerprint());
-    model.layers = model.offer = {1, 3};
-    model.table = kernels::runnable_tables().back();
-    model.make_backend = [this](LayerRange layers, bool exact) -> Result<BodyBackend> {
-      BodyBackend out;
-      SPLITD_ASSIGN(ModelWeights views, golden_.files().weights(layers, false, false));
-      auto weights = std::make_shared<ModelWeights>(std::move(views));
-      SPLITD_ASSIGN(out.backend,
-                    make_cpu_backend(model.config, *weights, {model.table, &pool_, exact}));
-      out.weights = std::move(weights);
-      return out;
-    };
-  }
-  BodyModel model;
-
- private:
-  GoldenModel golden_{"llama"};
-  ThreadPool pool_{2};
-};
-
 class BodyAllocations : public testing::TestWithParam<WireType> {};
 
 TEST_P(BodyAllocations, NoneInAStep) {
-  const GoldenBody golden;
-  ServedBody served(golden.model);
-  Steps steps(served, golden.model, GetParam());
+  GoldenParts parts("llama");
+  const BodyModel model = parts.body({1, 3});
+  ServedBody served(model);
+  Steps steps(served, model, GetParam());
   steps.run(50);
   const uint64_t before = heap::n_alloc.load();
   EXPECT_GT(before, 100u);
@@ -132,12 +105,13 @@ size_t mapped_bytes() {
 }
 
 TEST(BodyMemory, ReturnsWhateverSessionsDo) {
-  const GoldenBody golden;
-  ServedBody served(golden.model);
+  GoldenParts parts("llama");
+  const BodyModel model = parts.body({1, 3});
+  ServedBody served(model);
   std::mt19937 random(3);
   const auto use = [&](int n_session) {
     for (int i = 0; i < n_session; ++i) {
-      Steps session(served, golden.model, WireType::f16, 8);
+      Steps session(served, model, WireType::f16, 8);
       session.run(static_cast<uint32_t>(1 + random() % 7));
       if (random() % 2 == 0) session.close();
       if (i % 100 == 99) served.forget_idle();  // who was cut off counts until then
@@ -157,7 +131,7 @@ TEST(BodyMemory, ReturnsWhateverSessionsDo) {
   EXPECT_LE(mapped_bytes(), mapped_before + mapped_before / 100);
 #endif
   // The test can fail: a session more is seen.
-  Steps one(served, golden.model, WireType::f16, 400);
+  Steps one(served, model, WireType::f16, 400);
   EXPECT_GT(heap::alive.load(), heap_before + heap_before / 100);
 }
 
