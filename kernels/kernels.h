@@ -43,6 +43,7 @@ void add_matmul_avx512(MatmulKernels& table);
 void add_rows_avx512(RowKernels& table);
 void add_attention_avx512(AttentionKernels& table);
 void add_matmul_avx512_bf16(MatmulKernels& table);
+void add_matmul_quantised_avx512(MatmulKernels& table);
 #elif defined(__aarch64__)
 void add_matmul_neon(MatmulKernels& table);
 void add_rows_neon(RowKernels& table);

@@ -94,6 +94,7 @@ void add_kernels(Isa isa, KernelTable& table) {
       break;
     case Isa::avx512_bf16:
       add_matmul_avx512_bf16(table.matmul);
+      add_matmul_quantised_avx512(table.matmul);
       break;
 #elif defined(__aarch64__)
     case Isa::neon:

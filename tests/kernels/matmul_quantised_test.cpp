@@ -143,6 +143,21 @@ std::vector<float> multiply(const KernelTable& table, const Problem& problem, co
   return result;
 }
 
+// What is compared with it; itself where there is nothing else.
+std::vector<const KernelTable*> others() {
+  std::vector<const KernelTable*> tables = runnable_tables();
+  if (tables.size() > 1) tables.erase(tables.begin());
+  // Tables that share their products are one.
+  std::vector<const KernelTable*> distinct;
+  for (const KernelTable* table : tables) {
+    const auto run = table->matmul.quantised.of(WeightType::q4_0).run;
+    if (distinct.empty() || distinct.back()->matmul.quantised.of(WeightType::q4_0).run != run) {
+      distinct.push_back(table);
+    }
+  }
+  return distinct;
+}
+
 const KernelTable& reference() {
   return *runnable_tables().front();
 }
@@ -265,7 +280,7 @@ TEST_P(QuantisedType, TheReferenceIsWithinItsBound) {
 TEST_P(QuantisedType, OddSizesGiveTheReferenceBits) {
   const size_t step = block_values(GetParam());
   uint64_t seed = 1;
-  for (const KernelTable* table : runnable_tables()) {
+  for (const KernelTable* table : others()) {
     for (const size_t k : {32u, 64u, 96u, 256u, 512u, 544u, 768u, 1056u}) {
       if (k % step != 0) continue;
       for (const size_t m : {1u, 2u, 3u, 5u, 6u, 7u, 8u, 9u, 12u, 17u, 33u, 37u}) {
@@ -283,10 +298,10 @@ TEST_P(QuantisedType, OddSizesGiveTheReferenceBits) {
 }
 
 TEST_P(QuantisedType, LongRowsGiveTheReferenceBits) {
-  for (const KernelTable* table : runnable_tables()) {
-    for (const size_t m : {1u, 4u, 11u, 40u, 100u}) {
-      for (const size_t k : {5120u, 9216u}) {
-        expect_reference_bits(*table, random_problem(GetParam(), m, 80, k, m + k));
+  for (const KernelTable* table : others()) {
+    for (const size_t m : {1u, 4u, 11u, 25u}) {
+      for (const size_t k : {4352u, 9216u}) {
+        expect_reference_bits(*table, random_problem(GetParam(), m, 48, k, m + k));
         if (HasFatalFailure()) return;
       }
     }
@@ -294,7 +309,7 @@ TEST_P(QuantisedType, LongRowsGiveTheReferenceBits) {
 }
 
 TEST_P(QuantisedType, ARowIsTheSameInAnyCompany) {
-  for (const KernelTable* table : runnable_tables()) {
+  for (const KernelTable* table : others()) {
     const size_t n = 48, k = 768, m_max = 512;
     const Problem all = random_problem(GetParam(), m_max, n, k, 11);
     const std::vector<float> most = multiply(*table, all);
@@ -315,7 +330,7 @@ TEST_P(QuantisedType, ARowIsTheSameInAnyCompany) {
 }
 
 TEST_P(QuantisedType, AnyDivisionOfTheColumnsAndRowsGivesTheSameBits) {
-  for (const KernelTable* table : runnable_tables()) {
+  for (const KernelTable* table : others()) {
     for (const size_t m : {1u, 3u, 8u, 20u, 40u}) {
       const size_t n = fit_n(GetParam(), 103), k = 512;
       const Problem problem = random_problem(GetParam(), m, n, k, m);
@@ -333,7 +348,7 @@ TEST_P(QuantisedType, AnyDivisionOfTheColumnsAndRowsGivesTheSameBits) {
 
 TEST_P(QuantisedType, GatheredRowsEqualTheRowsThemselves) {
   const std::vector<uint32_t> rows = {12, 0, 7, 7, 13, 2, 31, 5, 5, 1};
-  for (const KernelTable* table : runnable_tables()) {
+  for (const KernelTable* table : others()) {
     for (size_t count = 1; count <= rows.size(); ++count) {
       Problem picked = random_problem(GetParam(), 32, 16, 256, 5);
       picked.m = count;
@@ -344,7 +359,7 @@ TEST_P(QuantisedType, GatheredRowsEqualTheRowsThemselves) {
 }
 
 TEST_P(QuantisedType, AdversarialValues) {
-  for (const KernelTable* table : runnable_tables()) {
+  for (const KernelTable* table : others()) {
     for (const size_t m : {1u, 4u, 40u}) {
       const size_t n = 16, k = 768;
       const Problem plain = random_problem(GetParam(), m, n, k, m);
@@ -392,7 +407,7 @@ TEST_P(QuantisedType, AdversarialValues) {
 }
 
 TEST_P(QuantisedType, ExtremeQuantsGiveTheReferenceBits) {
-  for (const KernelTable* table : runnable_tables()) {
+  for (const KernelTable* table : others()) {
     for (const int fill : {0x00, 0xff, 0x80, 0x7f, 0x88}) {
       for (const size_t m : {1u, 9u}) {
         Problem problem = random_problem(GetParam(), m, 16, 512, 3);
@@ -422,7 +437,7 @@ TEST_P(QuantisedType, ExtremeQuantsGiveTheReferenceBits) {
 }
 
 TEST_P(QuantisedType, EveryActivationCounts) {
-  for (const KernelTable* table : runnable_tables()) {
+  for (const KernelTable* table : others()) {
     for (const size_t m : {1u, 7u, 10u}) {
       const size_t n = 16, k = 256;
       const Problem problem = random_problem(GetParam(), m, n, k, m);
@@ -444,7 +459,7 @@ TEST_P(QuantisedType, EveryActivationCounts) {
 }
 
 TEST_P(QuantisedType, WhatIsNotFiniteStaysInItsRow) {
-  for (const KernelTable* table : runnable_tables()) {
+  for (const KernelTable* table : others()) {
     for (const size_t m : {2u, 7u, 40u}) {
       Problem problem = random_problem(GetParam(), m, 16, 512, m);
       problem.a[0 * 512 + 69] = std::nanf("");

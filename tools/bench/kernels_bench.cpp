@@ -2,8 +2,10 @@
 // in turns. Every sample reads weights that no cache holds any more. Time is the slowest thread's
 // own CPU time, and the best twentieth of the samples counts: what neighbours take is not ours.
 //
-//   kernels_bench [--isa NAME] [--set native|exact] [--weights bf16|f16|f32] [--threads N]
+//   kernels_bench [--isa NAME] [--set native|exact] [--weights BF16|F16|F32|Q4_0|…|q8|q4]
+//   [--threads N]
 //                 [--k K]... [--rows M]... [--samples N]
+#include <strings.h>
 #include <sys/mman.h>
 #include <time.h>
 
@@ -22,6 +24,7 @@
 #include <immintrin.h>
 #endif
 
+#include "kernels/quantised.h"
 #include "kernels/select.h"
 
 namespace {
@@ -32,7 +35,7 @@ constexpr size_t kWeightsBytes = size_t{640} << 20;  // far beyond any cache
 constexpr size_t kSampleBytes = size_t{24} << 20;
 
 struct Options {
-  std::string isa, set = "native", weights = "bf16";
+  std::string isa, set = "native", weights = "BF16";
   unsigned threads = 1;
   size_t samples = 60;
   std::vector<size_t> k, rows;
@@ -152,9 +155,9 @@ double best_of(std::vector<double>& samples) {
 
 // M rows by as many weight rows of length k as a sample takes, each time others; thread by thread
 // its own part, in the pieces that an engine would claim.
-void measure(Team& team, const MatmulKernel& kernel, std::byte* weights, size_t weight_bytes,
-             size_t k, size_t m, size_t samples, double& one_row) {
-  const size_t row_bytes = k * weight_bytes, unit = 64 * team.count();
+void measure(Team& team, const MatmulKernel& kernel, std::byte* weights, WeightType type, size_t k,
+             size_t m, size_t samples, double& one_row) {
+  const size_t row_bytes = splitd::kernels::row_bytes(type, k), unit = 64 * team.count();
   const size_t wanted = kSampleBytes * team.count() / row_bytes / std::max<size_t>(1, m / 3);
   const size_t n = std::max(unit, wanted / unit * unit);
   Memory<float> a(m * k), c(m * n);
@@ -201,7 +204,7 @@ void measure(Team& team, const MatmulKernel& kernel, std::byte* weights, size_t 
   const double read = bytes / best_of(reads) / 1e9, product = bytes / best_of(products) / 1e9;
   if (m == 1) one_row = product;
   std::printf("%6zu %4zu %9.1f %8.2f %8.2f %8.0f%% %8.2f\n", k, m,
-              product * 2 * static_cast<double>(m) / static_cast<double>(weight_bytes), product,
+              product * 2 * static_cast<double>(m * k) / static_cast<double>(row_bytes), product,
               read, 100 * product / read, one_row > 0 ? one_row / product : 0.0);
   std::fflush(stdout);
 }
@@ -247,24 +250,33 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "%s\n", table.error().message.c_str());
     return 2;
   }
-  const MatmulSet& set = options.set == "exact" ? (*table)->matmul.exact : (*table)->matmul.native;
-  const WeightType type = options.weights == "f32"   ? WeightType::f32
-                          : options.weights == "f16" ? WeightType::f16
-                                                     : WeightType::bf16;
+  WeightType type = WeightType::f32;
+  while (strcasecmp(type_name(type), options.weights.c_str()) != 0) {
+    if (type == WeightType::q4) {
+      std::fprintf(stderr, "no such weights: %s\n", options.weights.c_str());
+      return 2;
+    }
+    type = static_cast<WeightType>(static_cast<int>(type) + 1);
+  }
+  const MatmulKernels& kernels = (*table)->matmul;
+  const MatmulKernel& kernel = is_quantised(type)       ? kernels.quantised.of(type)
+                               : options.set == "exact" ? kernels.exact.of(type)
+                                                        : kernels.native.of(type);
   Memory<uint32_t> weights(kWeightsBytes / 4);  // 0x3cXX3cXX and its signs: small in every type
   for (size_t i = 0; i < kWeightsBytes / 4; ++i) {
     weights.data()[i] = (static_cast<uint32_t>(i) * 2654435761u & 0x80ff80ffu) | 0x3c003c00u;
   }
   Team team(options.threads);
   std::printf("%s %s %s, %u thread(s): %s\n", (*table)->name, options.set.c_str(),
-              options.weights.c_str(), options.threads, set.of(type).order);
+              options.weights.c_str(), options.threads, kernel.order);
   std::printf("%6s %4s %9s %8s %8s %9s %8s\n", "K", "M", "GFLOP/s", "GB/s", "stream", "of it",
               "of M=1");
   for (const size_t k : options.k) {
     double one_row = 0;
     for (const size_t m : options.rows) {
-      measure(team, set.of(type), reinterpret_cast<std::byte*>(weights.data()),
-              type == WeightType::f32 ? 4 : 2, k, m, options.samples, one_row);
+      if (k % block_values(type) != 0) continue;
+      measure(team, kernel, reinterpret_cast<std::byte*>(weights.data()), type, k, m,
+              options.samples, one_row);
     }
   }
   return 0;

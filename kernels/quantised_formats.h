@@ -1,0 +1,276 @@
+// Owns: from blocks as they are stored to vectors that multiply, for any vector type. Included by
+// the units of one instruction set with their own policy P; everything is in an unnamed namespace.
+//
+// A vector of P::Quads holds four neighbouring values of P::kLanes weight rows, a row in each
+// 32-bit lane; eight of them are a group. Rows are read 16 bytes at a time and turned over
+// (P::columns), so blocks may begin anywhere. Quants are handed on less nothing: 0 … 15, 0 … 31, 0
+// … 63 and, of 8 bits, as P::from_signed leaves them; 2^kShift is what has to be taken off each (0:
+// nothing).
+//
+// F::unpack(p, s, sink) reads the block at p of P::kLanes rows s bytes apart (of a panel: the unit
+// at p, lanes from row s on) and calls sink(j, group) for its groups j = 0 … F::kGroups − 1.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/quantised.h"
+
+namespace splitd::kernels {
+namespace {
+
+template <class P>
+struct UnpackedGroup {
+  typename P::Quads w[8];
+  typename P::Floats scale[2];  // of the halves; the second only where F::kHalves
+  typename P::Floats min;       // only where F::kMin
+};
+
+// What most formats are: a group a block, no minimum.
+template <WeightType kWeightType, unsigned kTakenOff>
+struct PlainFormat {
+  static constexpr WeightType kType = kWeightType;
+  static constexpr unsigned kShift = kTakenOff;
+  static constexpr size_t kGroups = 1;
+  static constexpr bool kMin = false, kHalves = false, kPaneled = false;
+};
+
+// Low nibbles are values 0 … 15, high ones 16 … 31.
+template <class P>
+KERNEL_INLINE void put_nibbles(const typename P::Quads (&packed)[4], UnpackedGroup<P>& out) {
+  KERNEL_UNROLL
+  for (size_t d = 0; d < 4; ++d) {
+    out.w[d] = P::low_nibbles(packed[d]);
+    out.w[4 + d] = P::high_nibbles(packed[d]);
+  }
+}
+
+template <class P>
+struct FormatQ8_0 : PlainFormat<WeightType::q8_0, 7> {
+  static constexpr size_t kBlockBytes = 34;
+  template <class Sink>
+  static KERNEL_INLINE void unpack(const std::byte* p, size_t s, const Sink& sink) {
+    UnpackedGroup<P> out;
+    typename P::Quads raw[2][4];
+    P::columns(p + 2, s, raw[0]);
+    P::columns(p + 18, s, raw[1]);
+    KERNEL_UNROLL
+    for (size_t d = 0; d < 8; ++d) out.w[d] = P::from_signed(raw[d / 4][d % 4]);
+    out.scale[0] = P::halves(p, s);
+    sink(size_t{0}, out);
+  }
+};
+
+template <class P>
+struct FormatQ4_0 : PlainFormat<WeightType::q4_0, 3> {
+  static constexpr size_t kBlockBytes = 18;
+  template <class Sink>
+  static KERNEL_INLINE void unpack(const std::byte* p, size_t s, const Sink& sink) {
+    UnpackedGroup<P> out;
+    typename P::Quads packed[4];
+    P::columns(p + 2, s, packed);
+    put_nibbles<P>(packed, out);
+    out.scale[0] = P::halves(p, s);
+    sink(size_t{0}, out);
+  }
+};
+
+template <class P>
+struct FormatQ4_1 : PlainFormat<WeightType::q4_1, 0> {
+  static constexpr size_t kBlockBytes = 20;
+  static constexpr bool kMin = true;
+  template <class Sink>
+  static KERNEL_INLINE void unpack(const std::byte* p, size_t s, const Sink& sink) {
+    UnpackedGroup<P> out;
+    typename P::Quads packed[4];
+    P::columns(p + 4, s, packed);
+    put_nibbles<P>(packed, out);
+    P::two_halves(P::words(p, s), out.scale[0], out.min);
+    sink(size_t{0}, out);
+  }
+};
+
+template <class P>
+struct FormatQ5_0 : PlainFormat<WeightType::q5_0, 4> {
+  static constexpr size_t kBlockBytes = 22;
+  template <class Sink>
+  static KERNEL_INLINE void unpack(const std::byte* p, size_t s, const Sink& sink) {
+    UnpackedGroup<P> out;
+    typename P::Quads packed[4];
+    P::columns(p + 6, s, packed);
+    put_nibbles<P>(packed, out);
+    P::add_fifth_bits(P::words(p + 2, s), out.w);
+    out.scale[0] = P::halves(p, s);
+    sink(size_t{0}, out);
+  }
+};
+
+template <class P>
+struct FormatQ5_1 : PlainFormat<WeightType::q5_1, 0> {
+  static constexpr size_t kBlockBytes = 24;
+  static constexpr bool kMin = true;
+  template <class Sink>
+  static KERNEL_INLINE void unpack(const std::byte* p, size_t s, const Sink& sink) {
+    UnpackedGroup<P> out;
+    typename P::Quads packed[4];
+    P::columns(p + 8, s, packed);
+    put_nibbles<P>(packed, out);
+    P::add_fifth_bits(P::words(p + 4, s), out.w);
+    P::two_halves(P::words(p, s), out.scale[0], out.min);
+    sink(size_t{0}, out);
+  }
+};
+
+// The header of Q4_K and Q5_K for all lanes: 8 scales and 8 minima of 6 bits, four to a word.
+template <class P>
+struct ScalesK {
+  typename P::Quads scales[2], mins[2];
+  typename P::Floats d, dmin;
+
+  KERNEL_INLINE ScalesK(const std::byte* p, size_t s) {
+    typename P::Quads head[4];
+    P::columns(p, s, head);
+    P::two_halves(head[0], d, dmin);
+    scales[0] = P::bits_of(head[1], 0x3f3f3f3fu);
+    mins[0] = P::bits_of(head[2], 0x3f3f3f3fu);
+    scales[1] = P::either(P::bits_of(head[3], 0x0f0f0f0fu),
+                          P::bits_of(P::template shift_right<2>(head[1]), 0x30303030u));
+    mins[1] = P::either(P::high_nibbles(head[3]),
+                        P::bits_of(P::template shift_right<2>(head[2]), 0x30303030u));
+  }
+  KERNEL_INLINE void put(size_t j, UnpackedGroup<P>& out) const {
+    out.scale[0] = P::multiply(d, P::unsigned_byte(scales[j / 4], j % 4));
+    out.min = P::negative(P::multiply(dmin, P::unsigned_byte(mins[j / 4], j % 4)));
+  }
+};
+
+template <class P>
+struct FormatQ4_K : PlainFormat<WeightType::q4_k, 0> {
+  static constexpr size_t kBlockBytes = 144, kGroups = 8;
+  static constexpr bool kMin = true;
+  template <class Sink>
+  static KERNEL_INLINE void unpack(const std::byte* p, size_t s, const Sink& sink) {
+    const ScalesK<P> scales(p, s);
+    for (size_t pair = 0; pair < 4; ++pair) {
+      typename P::Quads packed[2][4];
+      P::columns(p + 16 + 32 * pair, s, packed[0]);
+      P::columns(p + 32 + 32 * pair, s, packed[1]);
+      UnpackedGroup<P> out;
+      KERNEL_UNROLL
+      for (size_t d = 0; d < 8; ++d) out.w[d] = P::low_nibbles(packed[d / 4][d % 4]);
+      scales.put(2 * pair, out);
+      sink(2 * pair, out);
+      KERNEL_UNROLL
+      for (size_t d = 0; d < 8; ++d) out.w[d] = P::high_nibbles(packed[d / 4][d % 4]);
+      scales.put(2 * pair + 1, out);
+      sink(2 * pair + 1, out);
+    }
+  }
+};
+
+template <class P>
+struct FormatQ5_K : PlainFormat<WeightType::q5_k, 0> {
+  static constexpr size_t kBlockBytes = 176, kGroups = 8;
+  static constexpr bool kMin = true;
+  template <class Sink>
+  static KERNEL_INLINE void unpack(const std::byte* p, size_t s, const Sink& sink) {
+    const ScalesK<P> scales(p, s);
+    typename P::Quads high[2][4];  // bit j of a byte belongs to group j
+    P::columns(p + 16, s, high[0]);
+    P::columns(p + 32, s, high[1]);
+    for (size_t pair = 0; pair < 4; ++pair) {
+      typename P::Quads packed[2][4];
+      P::columns(p + 48 + 32 * pair, s, packed[0]);
+      P::columns(p + 64 + 32 * pair, s, packed[1]);
+      UnpackedGroup<P> out;
+      KERNEL_UNROLL
+      for (size_t d = 0; d < 8; ++d) {
+        const auto bit = P::template shift_left<4>(P::bits_of(high[d / 4][d % 4], 0x01010101u));
+        out.w[d] = P::either(P::low_nibbles(packed[d / 4][d % 4]), bit);
+      }
+      scales.put(2 * pair, out);
+      sink(2 * pair, out);
+      KERNEL_UNROLL
+      for (size_t d = 0; d < 8; ++d) {
+        const auto bit = P::template shift_left<3>(P::bits_of(high[d / 4][d % 4], 0x02020202u));
+        out.w[d] = P::either(P::high_nibbles(packed[d / 4][d % 4]), bit);
+        high[d / 4][d % 4] = P::template shift_right<2>(high[d / 4][d % 4]);
+      }
+      scales.put(2 * pair + 1, out);
+      sink(2 * pair + 1, out);
+    }
+  }
+};
+
+template <class P>
+struct FormatQ6_K : PlainFormat<WeightType::q6_k, 5> {
+  static constexpr size_t kBlockBytes = 210, kGroups = 8;
+  static constexpr bool kHalves = true;
+  using Quads = typename P::Quads;
+
+  // The first (or second) pair of bits in each byte of `high`, as bits 4 and 5.
+  static KERNEL_INLINE Quads high_bits(Quads high, bool second) {
+    return second ? P::bits_of(P::template shift_left<2>(high), 0x30303030u)
+                  : P::bits_of(P::template shift_left<4>(high), 0x30303030u);
+  }
+  template <class Sink>
+  static KERNEL_INLINE void unpack(const std::byte* p, size_t s, const Sink& sink) {
+    Quads scales[4];
+    P::columns(p + 192, s, scales);
+    const typename P::Floats d = P::halves_behind(p + 206, s);
+    for (size_t half = 0; half < 2; ++half) {
+      Quads high[2][4], low[4][4];
+      for (size_t i = 0; i < 2; ++i) P::columns(p + 128 + 32 * half + 16 * i, s, high[i]);
+      for (size_t i = 0; i < 4; ++i) P::columns(p + 64 * half + 16 * i, s, low[i]);
+      UnpackedGroup<P> out;
+      for (size_t run = 0; run < 4; ++run) {
+        KERNEL_UNROLL
+        for (size_t d4 = 0; d4 < 8; ++d4) {
+          const Quads nibbles = low[run % 2 * 2 + d4 / 4][d4 % 4];
+          Quads& pairs = high[d4 / 4][d4 % 4];
+          out.w[d4] = P::either(run < 2 ? P::low_nibbles(nibbles) : P::high_nibbles(nibbles),
+                                high_bits(pairs, run % 2 != 0));
+          if (run == 1) pairs = P::template shift_right<4>(pairs);
+        }
+        const Quads four = scales[half * 2 + run / 2];
+        out.scale[0] = P::multiply(d, P::signed_byte(four, run % 2 * 2));
+        out.scale[1] = P::multiply(d, P::signed_byte(four, run % 2 * 2 + 1));
+        sink(half * 4 + run, out);
+      }
+    }
+  }
+};
+
+// Panels: nothing to turn over.
+template <class P>
+struct FormatQ8 : PlainFormat<WeightType::q8, 7> {
+  static constexpr size_t kBlockBytes = 34;
+  static constexpr bool kPaneled = true;
+  template <class Sink>
+  static KERNEL_INLINE void unpack(const std::byte* p, size_t s, const Sink& sink) {
+    UnpackedGroup<P> out;
+    KERNEL_UNROLL
+    for (size_t d = 0; d < 8; ++d) out.w[d] = P::from_signed(P::load(p + 64 * d + 4 * s));
+    out.scale[0] = P::near_halves(p + 512 + 2 * s);
+    sink(size_t{0}, out);
+  }
+};
+
+template <class P>
+struct FormatQ4 : PlainFormat<WeightType::q4, 3> {
+  static constexpr size_t kBlockBytes = 18;
+  static constexpr bool kPaneled = true;
+  template <class Sink>
+  static KERNEL_INLINE void unpack(const std::byte* p, size_t s, const Sink& sink) {
+    UnpackedGroup<P> out;
+    typename P::Quads packed[4];
+    KERNEL_UNROLL
+    for (size_t d = 0; d < 4; ++d) packed[d] = P::load(p + 64 * d + 4 * s);
+    put_nibbles<P>(packed, out);
+    out.scale[0] = P::near_halves(p + 256 + 2 * s);
+    sink(size_t{0}, out);
+  }
+};
+
+}  // namespace
+}  // namespace splitd::kernels

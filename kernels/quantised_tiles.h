@@ -1,0 +1,349 @@
+// Owns: the loops of a product of quantised weights, for any vector type. Included by the units of
+// one instruction set with their own policy P (see matmul_quantised_avx512.cpp for what one holds);
+// everything is in an unnamed namespace. What is computed, and in which order, says quantised.h.
+//
+// A vector's lanes are weight rows, so lanes are neighbouring outputs: nothing is added across
+// them, and a sum that has to be set aside is set aside in C. Few rows: a group is unpacked to
+// registers and multiplied by all rows of activations at once. More: columns are unpacked to a
+// scratch that stays in the L2, and tiles of P::kRows rows by P::kCols vectors pass over it.
+//
+// Prepared activations: records of a group of a row; panels of rows as even as possible, in a panel
+// group by group the records of all its rows.
+#pragma once
+
+#include <cstring>
+
+#include "kernels/matmul_tiles.h"
+#include "kernels/quantised_formats.h"
+
+namespace splitd::kernels {
+namespace {
+
+struct ActGroup {
+  int8_t quants[kGroup];
+  float scale;
+  int32_t minus_sum;      // of the quants, and
+  int32_t minus_low_sum;  // of the first half of them: times what weights are too large by
+  float scaled_sum;       // scale · float(sum)
+};
+static_assert(sizeof(ActGroup) == 48);
+
+template <class P>
+struct QuantisedRows {
+  static size_t panels_of(size_t m) { return m <= P::kFewRows ? 1 : (m + P::kRows - 1) / P::kRows; }
+  static size_t panel_begin(size_t panel, size_t m) { return panel * m / panels_of(m); }
+
+  static size_t prepared_bytes(size_t m, size_t k) { return m * (k / kGroup) * sizeof(ActGroup); }
+
+  static void prepare(const float* a, size_t a_stride, const uint32_t* rows, size_t m, size_t k,
+                      size_t m_begin, size_t m_end, void* prepared) {
+    const size_t groups = k / kGroup;
+    for (size_t i = m_begin; i < m_end; ++i) {
+      const float* row = a + (rows != nullptr ? rows[i] : i) * a_stride;  // (K)
+      const size_t panel = ((i + 1) * panels_of(m) - 1) / m;
+      const size_t first = panel_begin(panel, m), height = panel_begin(panel + 1, m) - first;
+      auto* out = static_cast<ActGroup*>(prepared) + first * groups + (i - first);
+      for (size_t g = 0; g < groups; ++g) P::quantise(row + g * kGroup, out[g * height]);
+    }
+  }
+};
+
+template <class P, class F>
+struct Quantised {
+  using Quads = typename P::Quads;
+  using Ints = typename P::Ints;
+  using Floats = typename P::Floats;
+  using Unpacked = UnpackedGroup<P>;
+
+  static constexpr size_t kLanes = P::kLanes, kRows = P::kRows, kCols = P::kCols;
+  static constexpr size_t kVecBytes = 4 * kLanes;
+  // A group of a vector's rows in the scratch: the quants, then the scales, then the minima.
+  static constexpr size_t kQuantBytes = 8 * kVecBytes;
+  static constexpr size_t kUnitBytes =
+      kQuantBytes + kVecBytes * (1 + size_t{F::kHalves} + size_t{F::kMin});
+  static constexpr size_t kBlockVectors = P::kBlockVectors;  // unpacked together
+  static constexpr size_t kBlockGroups = P::kBlockGroups;
+  static constexpr size_t kAheadBytes = 65536;  // prefetched so far ahead; measured
+  static_assert(kBlockGroups % F::kGroups == 0 && kBlockVectors % kCols == 0);
+
+  // kLanes weight rows that are multiplied together, and where their outputs go.
+  struct Lanes {
+    const std::byte* p;      // the first row, or the panel
+    size_t s;                // bytes from row to row, or the first row in the panel
+    const std::byte* ahead;  // what to prefetch meanwhile
+    float* c;                // of lane 0 in the first row of C
+    size_t first, end;       // lanes that are wanted
+
+    bool whole() const { return first == 0 && end == kLanes; }
+  };
+
+  // From block to block of all lanes, and what lies between in memory.
+  static constexpr size_t kStepBytes = F::kPaneled ? F::kBlockBytes * kPanelRows : F::kBlockBytes;
+  static constexpr size_t kLinearBytes = F::kBlockBytes * kLanes;
+
+  // Calls work(lanes) for all columns of the range, in order. A rest of fewer than kLanes columns
+  // is the last lanes of a vector that begins earlier; of a matrix smaller than that, one by one.
+  template <class Work>
+  static KERNEL_INLINE void for_lanes(const MatmulArgs& args, const Work& work) {
+    const size_t stride = row_bytes(F::kType, args.k);
+    const auto* w = static_cast<const std::byte*>(args.w);
+    if constexpr (F::kPaneled) {
+      for (size_t n = args.n_begin; n < args.n_end; n += kLanes) {
+        const std::byte* panel = w + n / kPanelRows * kPanelRows * stride;
+        work(Lanes{panel, n % kPanelRows, panel + kAheadBytes, args.c + n, 0, kLanes});
+      }
+      return;
+    }
+    size_t n = args.n_begin;
+    for (; n + kLanes <= args.n_end; n += kLanes) {
+      const std::byte* row = w + n * stride;
+      work(Lanes{row, stride, row + kAheadBytes, args.c + n, 0, kLanes});
+    }
+    if (n < args.n_end && args.n_end >= kLanes) {
+      const size_t from = args.n_end - kLanes;
+      const std::byte* row = w + from * stride;
+      work(Lanes{row, stride, row, args.c + from, n - from, kLanes});
+      return;
+    }
+    for (; n < args.n_end; ++n) {
+      work(Lanes{w + n * stride, 0, w + n * stride, args.c + n, 0, 1});
+    }
+  }
+
+  static KERNEL_INLINE void prefetch(const std::byte* from) {
+    KERNEL_UNROLL
+    for (size_t at = 0; at < kLinearBytes; at += kLineBytes) __builtin_prefetch(from + at, 0, 2);
+  }
+
+  // ---------------------------------------------------------------- few rows
+
+  template <bool kChains>
+  static KERNEL_INLINE Floats add_group(const Unpacked& w, const ActGroup& a, Floats acc) {
+    if constexpr (F::kHalves) {
+      const Ints low = P::template dot<F::kShift, 0, 4, false>(w.w, a.quants, a.minus_low_sum);
+      const Ints high =
+          P::template dot<F::kShift, 4, 8, false>(w.w, a.quants, a.minus_sum - a.minus_low_sum);
+      acc = P::mul_add(P::to_floats(low), P::times(w.scale[0], a.scale), acc);
+      acc = P::mul_add(P::to_floats(high), P::times(w.scale[1], a.scale), acc);
+    } else {
+      const Ints sum = P::template dot<F::kShift, 0, 8, kChains>(w.w, a.quants, a.minus_sum);
+      acc = P::mul_add(P::to_floats(sum), P::times(w.scale[0], a.scale), acc);
+    }
+    if constexpr (F::kMin) acc = P::mul_add_one(w.min, a.scaled_sum, acc);
+    return acc;
+  }
+
+  template <size_t R>
+  static void run_few(const MatmulArgs& args) {
+    const size_t blocks = args.k / (kGroup * F::kGroups);
+    for_lanes(args, [&](const Lanes& lanes) KERNEL_INLINE_LAMBDA {
+      const auto* act = static_cast<const ActGroup*>(args.prepared);
+      const std::byte *p = lanes.p, *ahead = lanes.ahead;
+      Floats acc[R];
+      KERNEL_UNROLL
+      for (size_t i = 0; i < R; ++i) acc[i] = P::zero();
+      for (size_t block = 0; block < blocks; ++block, p += kStepBytes, ahead += kLinearBytes) {
+        prefetch(ahead);
+        F::unpack(p, lanes.s, [&](size_t, const Unpacked& w) KERNEL_INLINE_LAMBDA {
+          KERNEL_UNROLL
+          for (size_t i = 0; i < R; ++i) acc[i] = add_group<(R < 3)>(w, act[i], acc[i]);
+          act += R;
+        });
+      }
+      KERNEL_UNROLL
+      for (size_t i = 0; i < R; ++i) put(acc[i], lanes, args.c_stride, i);
+    });
+  }
+
+  static KERNEL_INLINE void put(Floats value, const Lanes& lanes, size_t c_stride, size_t i) {
+    float* c = lanes.c + i * c_stride;
+    if (lanes.whole()) {
+      P::store(value, c);
+    } else {
+      P::store_part(value, c, lanes.first, lanes.end);
+    }
+  }
+
+  template <size_t R = P::kFewRows>
+  static void run_few_of(const MatmulArgs& args) {
+    if constexpr (R > 1) {
+      if (args.m < R) return run_few_of<R - 1>(args);
+    }
+    run_few<R>(args);
+  }
+
+  // ---------------------------------------------------------------- more rows
+
+  static void unpack(const Lanes& lanes, size_t block_begin, size_t block_end, std::byte* out) {
+    const std::byte* p = lanes.p + block_begin * kStepBytes;
+    const std::byte* ahead = lanes.ahead + block_begin * kLinearBytes;
+    for (size_t block = block_begin; block < block_end; ++block) {
+      prefetch(ahead);
+      F::unpack(p, lanes.s, [&](size_t, const Unpacked& w) KERNEL_INLINE_LAMBDA {
+        KERNEL_UNROLL
+        for (size_t d = 0; d < 8; ++d) P::keep(w.w[d], out + d * kVecBytes);
+        P::keep(w.scale[0], out + kQuantBytes);
+        if constexpr (F::kHalves) P::keep(w.scale[1], out + kQuantBytes + kVecBytes);
+        if constexpr (F::kMin) P::keep(w.min, out + kQuantBytes + kVecBytes);
+        out += kUnitBytes;
+      });
+      p += kStepBytes;
+      ahead += kLinearBytes;
+    }
+  }
+
+  // R rows by C vectors, `groups` groups from `act` and `w`; vectors are w_bytes apart.
+  template <size_t R, size_t C>
+  static void run_tile(const ActGroup* act, const std::byte* w, size_t w_bytes, size_t groups,
+                       const Lanes* lanes, size_t row, size_t c_stride, bool first) {
+    Floats acc[R][C];
+    KERNEL_UNROLL
+    for (size_t i = 0; i < R; ++i) {
+      KERNEL_UNROLL
+      for (size_t j = 0; j < C; ++j) {
+        const float* c = lanes[j].c + (row + i) * c_stride;
+        acc[i][j] = first              ? P::zero()
+                    : lanes[j].whole() ? P::load_floats(c)
+                                       : P::load_part(c, lanes[j].first, lanes[j].end);
+      }
+    }
+    for (size_t g = 0; g < groups; ++g, act += R, w += kUnitBytes) {
+      if constexpr (F::kHalves) {
+        add_part<R, C, 0, 4>(act, w, w_bytes, acc);
+        add_part<R, C, 4, 8>(act, w, w_bytes, acc);
+      } else {
+        add_part<R, C, 0, 8>(act, w, w_bytes, acc);
+      }
+      if constexpr (F::kMin) {
+        KERNEL_UNROLL
+        for (size_t j = 0; j < C; ++j) {
+          const Floats min = P::kept_floats(w + j * w_bytes + kQuantBytes + kVecBytes);
+          KERNEL_UNROLL
+          for (size_t i = 0; i < R; ++i) {
+            acc[i][j] = P::mul_add_one(min, act[i].scaled_sum, acc[i][j]);
+          }
+        }
+      }
+    }
+    KERNEL_UNROLL
+    for (size_t i = 0; i < R; ++i) {
+      KERNEL_UNROLL
+      for (size_t j = 0; j < C; ++j) put(acc[i][j], lanes[j], c_stride, row + i);
+    }
+  }
+
+  // One group, or half of it.
+  template <size_t R, size_t C, size_t kFrom, size_t kTo>
+  static KERNEL_INLINE void add_part(const ActGroup* act, const std::byte* w, size_t w_bytes,
+                                     Floats (&acc)[R][C]) {
+    Ints sums[R][C];
+    P::template dot_tile<F::kShift, R, C, kFrom, kTo>(act, w, w_bytes, sums);
+    KERNEL_UNROLL
+    for (size_t j = 0; j < C; ++j) {
+      const size_t at = kQuantBytes + (kFrom == 0 ? 0 : kVecBytes);
+      const Floats scale = P::kept_floats(w + j * w_bytes + at);
+      KERNEL_UNROLL
+      for (size_t i = 0; i < R; ++i) {
+        acc[i][j] = P::mul_add(P::to_floats(sums[i][j]), P::times(scale, act[i].scale), acc[i][j]);
+      }
+    }
+  }
+
+  template <size_t C, size_t R = kRows>
+  static void run_tile_of(size_t height, const ActGroup* act, const std::byte* w, size_t w_bytes,
+                          size_t groups, const Lanes* lanes, size_t row, size_t c_stride,
+                          bool first) {
+    if constexpr (R > P::kLeastRows) {
+      if (height < R) {
+        return run_tile_of<C, R - 1>(height, act, w, w_bytes, groups, lanes, row, c_stride, first);
+      }
+    }
+    run_tile<R, C>(act, w, w_bytes, groups, lanes, row, c_stride, first);
+  }
+
+  static void run_vectors(const MatmulArgs& args, const Lanes* lanes, size_t count) {
+    const size_t groups = args.k / kGroup, panels = QuantisedRows<P>::panels_of(args.m);
+    const auto* prepared = static_cast<const ActGroup*>(args.prepared);
+    auto* scratch = static_cast<std::byte*>(args.scratch);
+    for (size_t g = 0; g < groups; g += kBlockGroups) {
+      const size_t some = min_of(kBlockGroups, groups - g), w_bytes = some * kUnitBytes;
+      for (size_t v = 0; v < count; ++v) {
+        unpack(lanes[v], g / F::kGroups, (g + some) / F::kGroups, scratch + v * w_bytes);
+      }
+      for (size_t panel = 0; panel < panels; ++panel) {
+        const size_t row = QuantisedRows<P>::panel_begin(panel, args.m);
+        const size_t height = QuantisedRows<P>::panel_begin(panel + 1, args.m) - row;
+        const ActGroup* act = prepared + row * groups + g * height;
+        size_t v = 0;
+        for (; v + kCols <= count; v += kCols) {
+          run_tile_of<kCols>(height, act, scratch + v * w_bytes, w_bytes, some, lanes + v, row,
+                             args.c_stride, g == 0);
+        }
+        for (; v < count; ++v) {
+          run_tile_of<1>(height, act, scratch + v * w_bytes, w_bytes, some, lanes + v, row,
+                         args.c_stride, g == 0);
+        }
+      }
+    }
+  }
+
+  static void run_many(const MatmulArgs& args) {
+    Lanes lanes[kBlockVectors];
+    size_t count = 0;
+    // What the next vectors begin with is fetched while these are unpacked.
+    const size_t ahead = kBlockVectors * kLanes * row_bytes(F::kType, args.k) - kAheadBytes;
+    for_lanes(args, [&](const Lanes& one) {
+      lanes[count] = one;
+      if (one.whole()) lanes[count].ahead += ahead;
+      if (++count < kBlockVectors) return;
+      run_vectors(args, lanes, count);
+      count = 0;
+    });
+    if (count != 0) run_vectors(args, lanes, count);
+  }
+
+  // ---------------------------------------------------------------- the whole
+
+  static size_t scratch_bytes(size_t m, size_t k) {
+    return m <= P::kFewRows ? 0 : kBlockVectors * min_of(k / kGroup, kBlockGroups) * kUnitBytes;
+  }
+
+  static void run(const MatmulArgs& args) {
+    if (args.m <= P::kFewRows) return run_few_of(args);
+    run_many(args);
+  }
+
+  static size_t claim_rows(size_t m, size_t k) {
+    constexpr size_t kUnit = kBlockVectors * kLanes;
+    if (m > P::kFewRows) return kUnit;
+    return max_of(kClaimBytes / row_bytes(F::kType, k) / kUnit, 1) * kUnit;
+  }
+
+  static MatmulKernel kernel() {
+    return {
+        QuantisedRows<P>::prepared_bytes, QuantisedRows<P>::prepare, scratch_bytes, run, claim_rows,
+        "ascending groups, fma"};
+  }
+};
+
+template <class P, class F>
+void add_quantised(MatmulKernels& table) {
+  table.quantised.of(F::kType) = Quantised<P, F>::kernel();
+}
+
+template <class P>
+void add_all_quantised(MatmulKernels& table) {
+  add_quantised<P, FormatQ8_0<P>>(table);
+  add_quantised<P, FormatQ4_0<P>>(table);
+  add_quantised<P, FormatQ4_1<P>>(table);
+  add_quantised<P, FormatQ5_0<P>>(table);
+  add_quantised<P, FormatQ5_1<P>>(table);
+  add_quantised<P, FormatQ4_K<P>>(table);
+  add_quantised<P, FormatQ5_K<P>>(table);
+  add_quantised<P, FormatQ6_K<P>>(table);
+  add_quantised<P, FormatQ8<P>>(table);
+  add_quantised<P, FormatQ4<P>>(table);
+}
+
+}  // namespace
+}  // namespace splitd::kernels
