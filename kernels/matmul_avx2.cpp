@@ -23,7 +23,7 @@ struct Exact {
   static constexpr size_t kOneColFrom = 1, kOneColTo = 0;                                  // never
   static constexpr size_t kFewRows = 20;
   static constexpr size_t kLinearBytes = 0;  // one accumulator's latency would set the pace
-  static constexpr size_t kBlockVectors = 1024;
+  static constexpr size_t kBlockVectors = 72, kBlockPanels = 32, kBlockCols = 64;
 
   static Vec zero() { return _mm256_setzero_ps(); }
   static Vec load(const std::byte* from) { return _mm256_load_ps(as_floats(from)); }

@@ -17,7 +17,7 @@ struct Lanes128 {
   static constexpr size_t kOneColFrom = 1, kOneColTo = 0;                                  // never
   static constexpr size_t kFewRows = 32;
   static constexpr size_t kLinearBytes = 0;  // one accumulator's latency would set the pace
-  static constexpr size_t kBlockVectors = 2048;
+  static constexpr size_t kBlockVectors = 144, kBlockPanels = 8, kBlockCols = 32;
 
   static Vec zero() { return vdupq_n_f32(0); }
   static Vec load(const std::byte* from) { return vld1q_f32(reinterpret_cast<const float*>(from)); }

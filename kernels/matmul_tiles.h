@@ -10,8 +10,9 @@
 // aside whole (all lanes), which rounds nothing.
 //
 // Prepared activations: panels of at most P::kRows rows, as even as possible. Inside a panel, step
-// by step and vector by vector, the vectors of all its rows side by side: one stream for a tile,
-// where rows 2^n bytes apart would compete for the same few lines of the cache.
+// by step and vector by vector, the vectors of all its rows side by side: one stream for a tile.
+// Many rows lie block of k by block of k, and in a block panel by panel, so that what the caches
+// hold together lies together: 2^n bytes apart it would compete for the same few lines of them.
 #pragma once
 
 #include <cstring>
@@ -58,10 +59,12 @@ struct Matmul {
   // Up to here weights are used straight from where they lie; beyond, they are first laid out, and
   // converted, in blocks that stay in the caches while all rows pass over them.
   static constexpr size_t kFewRows = P::kFewRows;
-  static constexpr size_t kGroupCols = 32;    // weight rows that share a block of k, few rows
-  static constexpr size_t kBlockCols = 32;    // the same, many rows
-  static constexpr size_t kBlockPanels = 16;  // panels whose sums are kept between blocks of k
+  static constexpr size_t kGroupCols = 32;  // weight rows that share a block of k, few rows
+  static constexpr size_t kBlockCols = P::kBlockCols;      // the same, many rows
+  static constexpr size_t kBlockPanels = P::kBlockPanels;  // whose sums are kept between blocks
   static constexpr size_t kBlockSteps = P::kBlockVectors / P::kSub;
+  static constexpr size_t kClaimCols = 32;  // many rows: few enough that no thread waits long
+  static constexpr size_t kLongRow = 4096;  // from here on rather kBlockCols for each reading of A
   // The lowest panel of many rows.
   static constexpr size_t kManyLeast = kFewRows >= kRows * (kRows - 1) ? kRows - 1 : kRows - 2;
   static_assert(kGroupCols % kWideCols == 0 && kGroupCols % kCols == 0);
@@ -79,22 +82,35 @@ struct Matmul {
 
   static size_t prepared_bytes(size_t m, size_t k) { return m * steps_of(k) * kStepBytes; }
 
+  // Of a block of k, as even as possible; few rows are one block.
+  static size_t block_steps(size_t m, size_t k) {
+    const size_t steps = steps_of(k);
+    if (m <= kFewRows) return steps;
+    const size_t blocks = (steps + kBlockSteps - 1) / kBlockSteps;
+    return (steps + blocks - 1) / blocks;
+  }
+
   static void prepare(const float* a, size_t a_stride, const uint32_t* rows, size_t m, size_t k,
                       size_t m_begin, size_t m_end, void* prepared) {
     const size_t full = k / P::kStep, rest = k % P::kStep;
+    const size_t steps = steps_of(k), block = block_steps(m, k);
     for (size_t i = m_begin; i < m_end; ++i) {
       const float* row = a + (rows != nullptr ? rows[i] : i) * a_stride;  // (K)
       const size_t panel = ((i + 1) * panels_of(m) - 1) / m;
       const size_t first = panel_begin(panel, m), height = panel_begin(panel + 1, m) - first;
-      std::byte* out = static_cast<std::byte*>(prepared) + first * steps_of(k) * kStepBytes +
-                       (i - first) * kVecBytes;
-      for (size_t s = 0; s < full; ++s) {
-        P::prepare_step(row + s * P::kStep, out + s * height * kStepBytes, height * kVecBytes);
-      }
-      if (rest != 0) {
-        float padded[P::kStep] = {};
-        std::memcpy(padded, row + full * P::kStep, rest * sizeof(float));
-        P::prepare_step(padded, out + full * height * kStepBytes, height * kVecBytes);
+      for (size_t s_begin = 0; s_begin < steps; s_begin += block) {
+        const size_t s_end = min_of(steps, s_begin + block);
+        std::byte* out = static_cast<std::byte*>(prepared) +
+                         (s_begin * m + (s_end - s_begin) * first) * kStepBytes +
+                         (i - first) * kVecBytes;
+        for (size_t s = s_begin; s < min_of(full, s_end); ++s, out += height * kStepBytes) {
+          P::prepare_step(row + s * P::kStep, out, height * kVecBytes);
+        }
+        if (s_end == steps && rest != 0) {
+          float padded[P::kStep] = {};
+          std::memcpy(padded, row + full * P::kStep, rest * sizeof(float));
+          P::prepare_step(padded, out, height * kVecBytes);
+        }
       }
     }
   }
@@ -387,7 +403,7 @@ struct Matmul {
 
   static void run_many(const MatmulArgs& args) {
     const size_t steps = steps_of(args.k), w_bytes = args.k * P::kWeightBytes;
-    const size_t panels = panels_of(args.m), block = min_of(steps, kBlockSteps);
+    const size_t panels = panels_of(args.m), block = block_steps(args.m, args.k);
     auto* weights = static_cast<std::byte*>(args.scratch);
     std::byte* sums = block < steps ? weights + kBlockCols * block * kStepBytes : nullptr;
     const auto* prepared = static_cast<const std::byte*>(args.prepared);
@@ -399,21 +415,21 @@ struct Matmul {
           const size_t s_end = min_of(steps, s + block);
           if (p == 0 || block < steps) lay_out(w, args.k, cols, s, s_end, weights);
           // Each of the first tiles prefetches its share of what will be laid out next.
-          const std::byte* next = w + (s_end < steps ? s_end * kLineBytes : kBlockCols * w_bytes);
+          const std::byte* next = w + (s_end < steps ? s_end * kLineBytes : cols * w_bytes);
           size_t tile_index = 0;
           std::byte* tile_sums = sums;
-          for (size_t panel = p; panel < min_of(panels, p + kBlockPanels); ++panel) {
-            const size_t first = panel_begin(panel, args.m);
-            const size_t height = panel_begin(panel + 1, args.m) - first;
-            for (size_t j = 0; j < cols; j += kCols) {
+          for (size_t j = 0; j < cols; j += kCols) {
+            for (size_t panel = p; panel < min_of(panels, p + kBlockPanels); ++panel) {
+              const size_t first = panel_begin(panel, args.m);
+              const size_t height = panel_begin(panel + 1, args.m) - first;
               run_tile_of<true, kCols, kRows, kManyLeast>(
-                  height, {.act = prepared + (first * steps + s * height) * kStepBytes,
+                  height, {.act = prepared + (s * args.m + (s_end - s) * first) * kStepBytes,
                            .w = weights + j * (s_end - s) * kStepBytes,
                            .w_bytes = 0,
                            .full = s_end - s,
                            .rest = 0,
                            .ahead = next + tile_index * w_bytes,
-                           .ahead_rows = size_t{tile_index < kBlockCols},
+                           .ahead_rows = size_t{tile_index < cols},
                            .sums = tile_sums,
                            .first = s == 0,
                            .last = s_end == steps,
@@ -436,7 +452,7 @@ struct Matmul {
     if (m <= kFewRows) {
       return few_steps(m, k) < steps ? m * kGroupCols * sizeof(Vec) : 0;
     }
-    return kBlockCols * min_of(steps, kBlockSteps) * kStepBytes +
+    return kBlockCols * block_steps(m, k) * kStepBytes +
            (steps > kBlockSteps ? kBlockPanels * kRows * kBlockCols * sizeof(Vec) : 0);
   }
 
@@ -449,7 +465,7 @@ struct Matmul {
   }
 
   static size_t claim_rows(size_t m, size_t k) {
-    if (m > kFewRows) return kBlockCols;
+    if (m > kFewRows) return k < kLongRow ? min_of(kClaimCols, kBlockCols) : kBlockCols;
     return max_of(kClaimBytes / (k * P::kWeightBytes) / kGroupCols, 1) * kGroupCols;
   }
 
