@@ -20,7 +20,7 @@ struct Lanes512 {
   static constexpr size_t kOneColFrom = 4, kOneColTo = 5;
   static constexpr size_t kFewRows = 32;
   static constexpr size_t kLinearBytes = 12288;  // of activations, so that they stay in the L1
-  static constexpr size_t kBlockVectors = 256, kBlockPanels = 16, kBlockCols = 32;
+  static constexpr size_t kBlockVectors = 512, kBlockPanels = 16, kBlockCols = 32;
 
   static Vec zero() { return _mm512_setzero_ps(); }
   static Vec load(const std::byte* from) { return _mm512_load_ps(from); }

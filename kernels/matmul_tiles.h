@@ -65,6 +65,7 @@ struct Matmul {
   static constexpr size_t kBlockSteps = P::kBlockVectors / P::kSub;
   static constexpr size_t kClaimCols = 32;  // many rows: few enough that no thread waits long
   static constexpr size_t kLongRow = 4096;  // from here on rather kBlockCols for each reading of A
+  static constexpr size_t kLaidOutBytes = size_t{2} << 20;
   // The lowest panel of many rows.
   static constexpr size_t kManyLeast = kFewRows >= kRows * (kRows - 1) ? kRows - 1 : kRows - 2;
   static_assert(kGroupCols % kWideCols == 0 && kGroupCols % kCols == 0);
@@ -377,67 +378,98 @@ struct Matmul {
 
   // ---------------------------------------------------------------- many rows
 
-  // Lays out steps [s_begin, s_end) of `cols` weight rows in panels of kCols columns.
-  static void lay_out(const std::byte* w, size_t k, size_t cols, size_t s_begin, size_t s_end,
-                      std::byte* out) {
-    const size_t w_bytes = k * P::kWeightBytes, full = k / P::kStep, rest = k % P::kStep;
-    for (size_t j = 0; j < round_up(cols, kCols); ++j) {
-      const std::byte* row = w + min_of(j, cols - 1) * w_bytes;  // repeats fill the last panel
-      std::byte* to =
-          out + j / kCols * kCols * (s_end - s_begin) * kStepBytes + j % kCols * kVecBytes;
-      for (size_t s = s_begin; s < s_end; ++s) {
-        alignas(kLineBytes) std::byte padded[kLineBytes];
-        const std::byte* line = row + s * kLineBytes;
-        if (s >= full) {
-          std::memset(padded, 0, kLineBytes);
-          std::memcpy(padded, line, rest * P::kWeightBytes);
-          line = padded;
-        }
-        KERNEL_UNROLL
-        for (size_t sub = 0; sub < P::kSub; ++sub, to += kCols * kVecBytes) {
-          P::keep_weight(P::weight(line, sub), to);
+  // Lays out `cols` weight rows in panels of kCols columns, block of k by block of k.
+  static void lay_out(const std::byte* w, size_t k, size_t cols, size_t block, std::byte* out) {
+    const size_t w_bytes = k * P::kWeightBytes, steps = steps_of(k);
+    const size_t full = k / P::kStep, rest = k % P::kStep;
+    const size_t panel_bytes = kCols * kStepBytes;  // of a step
+    for (size_t n = 0; n < cols; n += kCols) {
+      const std::byte* row[kCols];
+      for (size_t j = 0; j < kCols; ++j) {
+        row[j] = w + min_of(n + j, cols - 1) * w_bytes;  // repeats fill the last panel
+      }
+      for (size_t s_begin = 0; s_begin < steps; s_begin += block) {
+        const size_t s_end = min_of(steps, s_begin + block);
+        std::byte* to = out + s_begin * round_up(cols, kCols) * kStepBytes +
+                        n / kCols * (s_end - s_begin) * panel_bytes;
+        for (size_t s = s_begin; s < s_end; ++s, to += panel_bytes) {
+          KERNEL_UNROLL
+          for (size_t j = 0; j < kCols; ++j) {
+            alignas(kLineBytes) std::byte padded[kLineBytes];
+            const std::byte* line = row[j] + s * kLineBytes;
+            if (s >= full) {
+              std::memset(padded, 0, kLineBytes);
+              std::memcpy(padded, line, rest * P::kWeightBytes);
+              line = padded;
+            }
+            KERNEL_UNROLL
+            for (size_t sub = 0; sub < P::kSub; ++sub) {
+              P::keep_weight(P::weight(line, sub), to + (sub * kCols + j) * kVecBytes);
+            }
+          }
         }
       }
     }
   }
 
+  // Weight rows that are laid out together: kBlockCols, fewer of rows so long that a thread's
+  // scratch memory would grow beyond kLaidOutBytes.
+  static size_t many_cols(size_t k) {
+    const size_t most = kLaidOutBytes / (steps_of(k) * kStepBytes) / kCols * kCols;
+    return most < kCols ? kCols : min_of(most, kBlockCols);
+  }
+  static size_t sums_bytes(size_t k) {
+    return steps_of(k) > kBlockSteps ? kBlockPanels * kRows * many_cols(k) * sizeof(Vec) : 0;
+  }
+
   static void run_many(const MatmulArgs& args) {
     const size_t steps = steps_of(args.k), w_bytes = args.k * P::kWeightBytes;
-    const size_t panels = panels_of(args.m), block = block_steps(args.m, args.k);
-    auto* weights = static_cast<std::byte*>(args.scratch);
-    std::byte* sums = block < steps ? weights + kBlockCols * block * kStepBytes : nullptr;
+    const size_t block = block_steps(args.m, args.k), most_cols = many_cols(args.k);
+    const size_t panels = panels_of(args.m), turns = (panels + kBlockPanels - 1) / kBlockPanels;
+    auto* sums = static_cast<std::byte*>(args.scratch);
+    std::byte* weights = sums + sums_bytes(args.k);
     const auto* prepared = static_cast<const std::byte*>(args.prepared);
-    for (size_t n = args.n_begin; n < args.n_end; n += kBlockCols) {
-      const size_t cols = min_of(kBlockCols, args.n_end - n);
+    for (size_t n = args.n_begin; n < args.n_end; n += most_cols) {
+      const size_t cols = min_of(most_cols, args.n_end - n);
       const std::byte* w = static_cast<const std::byte*>(args.w) + n * w_bytes;
-      for (size_t p = 0; p < panels; p += kBlockPanels) {
+      lay_out(w, args.k, cols, block, weights);
+      // What will be laid out next is prefetched by the last turn's tiles, one after the other.
+      const std::byte *ahead = w + cols * w_bytes, *ahead_end = ahead + cols * w_bytes;
+      for (size_t turn = 0; turn < turns; ++turn) {
+        const size_t p_begin = turn * panels / turns, p_end = (turn + 1) * panels / turns;
         for (size_t s = 0; s < steps; s += block) {
           const size_t s_end = min_of(steps, s + block);
-          if (p == 0 || block < steps) lay_out(w, args.k, cols, s, s_end, weights);
-          // Each of the first tiles prefetches its share of what will be laid out next.
-          const std::byte* next = w + (s_end < steps ? s_end * kLineBytes : cols * w_bytes);
-          size_t tile_index = 0;
+          const std::byte* block_weights = weights + s * round_up(cols, kCols) * kStepBytes;
           std::byte* tile_sums = sums;
-          for (size_t j = 0; j < cols; j += kCols) {
-            for (size_t panel = p; panel < min_of(panels, p + kBlockPanels); ++panel) {
-              const size_t first = panel_begin(panel, args.m);
-              const size_t height = panel_begin(panel + 1, args.m) - first;
-              run_tile_of<true, kCols, kRows, kManyLeast>(
-                  height, {.act = prepared + (s * args.m + (s_end - s) * first) * kStepBytes,
-                           .w = weights + j * (s_end - s) * kStepBytes,
-                           .w_bytes = 0,
-                           .full = s_end - s,
-                           .rest = 0,
-                           .ahead = next + tile_index * w_bytes,
-                           .ahead_rows = size_t{tile_index < cols},
-                           .sums = tile_sums,
-                           .first = s == 0,
-                           .last = s_end == steps,
-                           .c = args.c + first * args.c_stride + n + j,
-                           .c_stride = args.c_stride,
-                           .cols = min_of(kCols, cols - j)});
-              ++tile_index;
-              if (block < steps) tile_sums += height * kCols * sizeof(Vec);
+          const auto tile = [&](size_t j, size_t panel) {
+            const size_t first = panel_begin(panel, args.m);
+            const size_t height = panel_begin(panel + 1, args.m) - first;
+            const bool prefetches = turn + 1 == turns && ahead < ahead_end;
+            run_tile_of<true, kCols, kRows, kManyLeast>(
+                height, {.act = prepared + (s * args.m + (s_end - s) * first) * kStepBytes,
+                         .w = block_weights + j * (s_end - s) * kStepBytes,
+                         .w_bytes = 0,
+                         .full = s_end - s,
+                         .rest = 0,
+                         .ahead = ahead,
+                         .ahead_rows = size_t{prefetches},
+                         .sums = tile_sums,
+                         .first = s == 0,
+                         .last = s_end == steps,
+                         .c = args.c + first * args.c_stride + n + j,
+                         .c_stride = args.c_stride,
+                         .cols = min_of(kCols, cols - j)});
+            if (prefetches) ahead += (s_end - s) * kLineBytes;
+            if (block < steps) tile_sums += height * kCols * sizeof(Vec);
+          };
+          // The larger side of a tile stays in the L1 while the smaller one passes.
+          if constexpr (kRows > kCols) {
+            for (size_t panel = p_begin; panel < p_end; ++panel) {
+              for (size_t j = 0; j < cols; j += kCols) tile(j, panel);
+            }
+          } else {
+            for (size_t j = 0; j < cols; j += kCols) {
+              for (size_t panel = p_begin; panel < p_end; ++panel) tile(j, panel);
             }
           }
         }
@@ -449,11 +481,8 @@ struct Matmul {
 
   static size_t scratch_bytes(size_t m, size_t k) {
     const size_t steps = steps_of(k);
-    if (m <= kFewRows) {
-      return few_steps(m, k) < steps ? m * kGroupCols * sizeof(Vec) : 0;
-    }
-    return kBlockCols * block_steps(m, k) * kStepBytes +
-           (steps > kBlockSteps ? kBlockPanels * kRows * kBlockCols * sizeof(Vec) : 0);
+    if (m > kFewRows) return sums_bytes(k) + many_cols(k) * steps * kStepBytes;
+    return few_steps(m, k) < steps ? m * kGroupCols * sizeof(Vec) : 0;
   }
 
   static void run(const MatmulArgs& args) {
@@ -465,7 +494,7 @@ struct Matmul {
   }
 
   static size_t claim_rows(size_t m, size_t k) {
-    if (m > kFewRows) return k < kLongRow ? min_of(kClaimCols, kBlockCols) : kBlockCols;
+    if (m > kFewRows) return k < kLongRow ? min_of(kClaimCols, kBlockCols) : many_cols(k);
     return max_of(kClaimBytes / (k * P::kWeightBytes) / kGroupCols, 1) * kGroupCols;
   }
 
