@@ -13,6 +13,8 @@
 
 namespace splitd {
 
+struct SamplingOptions;
+
 // A tree of guessed tokens under the last token of a text. Parents stand before their children and
 // the likelier before the less likely (of the whole path down to a row), so that a draft cut
 // anywhere keeps its best rows. Siblings have different tokens.
@@ -62,6 +64,8 @@ class Drafter {
   virtual std::string_view name() const = 0;
   virtual uint32_t n_top() const { return 0; }
 
+  // How the next texts will be drawn: whoever draws guesses does it alike.
+  virtual void sample_like(const SamplingOptions& sampling) { (void)sampling; }
   // A text begins: this is its prompt. What was learnt of others may be kept.
   virtual void begin(std::span<const uint32_t> prompt) = 0;
   // Guesses what follows request.text; `draft` is empty. Several drafts may be in flight, each

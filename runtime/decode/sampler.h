@@ -35,6 +35,8 @@ class Sampler {
   // Requires check_sampling(options, n_vocab).ok().
   Sampler(SamplingOptions options, uint32_t n_vocab);
 
+  const SamplingOptions& options() const { return options_; }
+
   // The tokens before the row that is sampled next, as the text grows and is cut back.
   void push(uint32_t token, bool generated);
   void pop(uint32_t token, bool generated);  // undoes a push

@@ -50,8 +50,7 @@ TEST_P(DrafterAllocations, NoneForAStep) {
   EXPECT_EQ(n_alloc, 0u);
 }
 
-INSTANTIATE_TEST_SUITE_P(All, DrafterAllocations,
-                         testing::ValuesIn(drafter_names().begin(), drafter_names().end()),
+INSTANTIATE_TEST_SUITE_P(All, DrafterAllocations, testing::ValuesIn(toy::plain_drafters()),
                          [](const auto& param) { return toy::test_name(param.param); });
 
 }  // namespace

@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "runtime/decode/drafter.h"
+#include "runtime/decode/drafters/make_drafter.h"
 
 namespace splitd::toy {
 
@@ -57,6 +57,15 @@ class Model {
   double heat_;
   uint64_t seed_;
 };
+
+// The drafters that need no model.
+inline std::vector<std::string_view> plain_drafters() {
+  std::vector<std::string_view> names;
+  for (const std::string_view name : drafter_names()) {
+    if (!drafter_needs_model(name)) names.push_back(name);
+  }
+  return names;
+}
 
 // A drafter's name, for GoogleTest.
 inline std::string test_name(std::string_view drafter) {
