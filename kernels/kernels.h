@@ -37,6 +37,7 @@ void add_rows_reference(RowKernels& table);
 void add_attention_reference(AttentionKernels& table);
 #if defined(__x86_64__)
 void add_matmul_avx2(MatmulKernels& table);
+void add_matmul_quantised_avx2(MatmulKernels& table);
 void add_rows_avx2(RowKernels& table);
 void add_attention_avx2(AttentionKernels& table);
 void add_matmul_avx512(MatmulKernels& table);

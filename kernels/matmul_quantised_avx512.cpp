@@ -14,8 +14,8 @@ struct Vnni512 {
   using Ints = __m512i;
   using Floats = __m512;
   static constexpr size_t kLanes = 16;
-  static constexpr size_t kFewRows = 8;
-  static constexpr size_t kRows = 6, kLeastRows = 4, kCols = 2;
+  static constexpr size_t kFewRows = 4;
+  static constexpr size_t kRows = 6, kLeastRows = 3, kCols = 2;
   static constexpr size_t kBlockVectors = 2, kBlockGroups = 128;
 
   // ---------------------------------------------------------------- loading
@@ -217,35 +217,23 @@ struct Vnni512 {
     _mm512_mask_storeu_ps(c, lanes(first, end), x);
   }
 
-  static void quantise(const float* x, ActGroup& out) {
-    const __m512 low = _mm512_loadu_ps(x), high = _mm512_loadu_ps(x + 16);
+  // ---------------------------------------------------------------- activations
+
+  static uint32_t largest_magnitude(const float* x) {
     const __m512i magnitude = _mm512_set1_epi32(0x7fffffff);
-    const __m512i most_bits =
-        _mm512_max_epi32(_mm512_and_si512(_mm512_castps_si512(low), magnitude),
-                         _mm512_and_si512(_mm512_castps_si512(high), magnitude));
-    const int bits = _mm512_reduce_max_epi32(most_bits);
-    if (bits < 0x0d800000 || bits >= 0x7f800000) {  // 2^-100; infinity and NaN
-      std::memset(&out, 0, sizeof out);
-      const int nan = 0x7fc00000;
-      if (bits >= 0x7f800000) {
-        std::memcpy(&out.scale, &nan, sizeof nan);
-        std::memcpy(&out.scaled_sum, &nan, sizeof nan);
-      }
-      return;
-    }
-    float most;
-    std::memcpy(&most, &bits, sizeof most);
-    out.scale = most / 127.0f;
-    const __m512 inverse = _mm512_set1_ps(127.0f / most);
-    const __m512i a = _mm512_cvtps_epi32(_mm512_mul_ps(low, inverse));
-    const __m512i b = _mm512_cvtps_epi32(_mm512_mul_ps(high, inverse));
-    _mm_storeu_si128((__m128i*)out.quants, _mm512_cvtepi32_epi8(a));
-    _mm_storeu_si128((__m128i*)(out.quants + 16), _mm512_cvtepi32_epi8(b));
-    const int low_sum = _mm512_reduce_add_epi32(a);
-    const int sum = _mm512_reduce_add_epi32(_mm512_add_epi32(a, b));
-    out.minus_low_sum = -low_sum;
-    out.minus_sum = -sum;
-    out.scaled_sum = out.scale * static_cast<float>(sum);
+    return static_cast<uint32_t>(_mm512_reduce_max_epi32(
+        _mm512_max_epi32(_mm512_and_si512(_mm512_loadu_si512(x), magnitude),
+                         _mm512_and_si512(_mm512_loadu_si512(x + 16), magnitude))));
+  }
+  static void round_quants(const float* x, float inverse, int8_t* quants, int32_t& low_sum,
+                           int32_t& sum) {
+    const __m512 factor = _mm512_set1_ps(inverse);
+    const __m512i low = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(x), factor));
+    const __m512i high = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(x + 16), factor));
+    _mm_storeu_si128((__m128i*)quants, _mm512_cvtepi32_epi8(low));
+    _mm_storeu_si128((__m128i*)(quants + 16), _mm512_cvtepi32_epi8(high));
+    low_sum = _mm512_reduce_add_epi32(low);
+    sum = _mm512_reduce_add_epi32(_mm512_add_epi32(low, high));
   }
 };
 

@@ -43,39 +43,154 @@ struct QuantisedRows {
       const size_t panel = ((i + 1) * panels_of(m) - 1) / m;
       const size_t first = panel_begin(panel, m), height = panel_begin(panel + 1, m) - first;
       auto* out = static_cast<ActGroup*>(prepared) + first * groups + (i - first);
-      for (size_t g = 0; g < groups; ++g) P::quantise(row + g * kGroup, out[g * height]);
+      for (size_t g = 0; g < groups; ++g) quantise(row + g * kGroup, out[g * height]);
     }
+  }
+
+  static void quantise(const float* x, ActGroup& out) {
+    const uint32_t bits = P::largest_magnitude(x);  // as bits, which order as numbers do, NaN last
+    float most, inverse = 0;
+    std::memcpy(&most, &bits, sizeof most);
+    out.scale = 0;
+    if (bits >= 0x7f800000u) {  // infinity, NaN
+      const uint32_t nan = 0x7fc00000u;
+      std::memcpy(&out.scale, &nan, sizeof nan);
+    } else if (most >= 0x1p-100f) {
+      out.scale = most / 127.0f;
+      inverse = 127.0f / most;
+    }
+    int32_t low_sum = 0, sum = 0;
+    if (inverse == 0) {
+      std::memset(out.quants, 0, sizeof out.quants);
+    } else {
+      P::round_quants(x, inverse, out.quants, low_sum, sum);
+    }
+    out.minus_low_sum = -low_sum;
+    out.minus_sum = -sum;
+    out.scaled_sum = out.scale * static_cast<float>(sum);
+  }
+};
+
+// P::kLanes weight rows that are multiplied together, and where their outputs go.
+struct QuantisedLanes {
+  const std::byte* p;      // the first row, or the panel
+  size_t s;                // bytes from row to row, or the first row in the panel
+  const std::byte* ahead;  // what to prefetch meanwhile
+  float* c;                // of lane 0 in the first row of C
+  size_t first, end;       // lanes that are wanted
+
+  bool whole(size_t n_lane) const { return first == 0 && end == n_lane; }
+};
+
+// What unpacked weights have in common, whatever format they came from.
+template <class P, unsigned kShift, bool kMin, bool kHalves>
+struct QuantisedTile {
+  using Ints = typename P::Ints;
+  using Floats = typename P::Floats;
+  using Lanes = QuantisedLanes;
+
+  static constexpr size_t kLanes = P::kLanes;
+  static constexpr size_t kVecBytes = 4 * kLanes;
+  // A group of a vector's rows in the scratch: the quants, then the scales, then the minima.
+  static constexpr size_t kQuantBytes = 8 * kVecBytes;
+  static constexpr size_t kUnitBytes =
+      kQuantBytes + kVecBytes * (1 + size_t{kHalves} + size_t{kMin});
+
+  static KERNEL_INLINE void put(Floats value, const Lanes& lanes, size_t c_stride, size_t i) {
+    float* c = lanes.c + i * c_stride;
+    if (lanes.whole(kLanes)) {
+      P::store(value, c);
+    } else {
+      P::store_part(value, c, lanes.first, lanes.end);
+    }
+  }
+
+  // R rows by C vectors, `groups` groups from `act` and `w`; vectors are w_bytes apart.
+  template <size_t R, size_t C>
+  static void run_tile(const ActGroup* act, const std::byte* w, size_t w_bytes, size_t groups,
+                       const Lanes* lanes, size_t row, size_t c_stride, bool first) {
+    Floats acc[R][C];
+    KERNEL_UNROLL
+    for (size_t i = 0; i < R; ++i) {
+      KERNEL_UNROLL
+      for (size_t j = 0; j < C; ++j) {
+        const float* c = lanes[j].c + (row + i) * c_stride;
+        acc[i][j] = first                    ? P::zero()
+                    : lanes[j].whole(kLanes) ? P::load_floats(c)
+                                             : P::load_part(c, lanes[j].first, lanes[j].end);
+      }
+    }
+    for (size_t g = 0; g < groups; ++g, act += R, w += kUnitBytes) {
+      if constexpr (kHalves) {
+        add_part<R, C, 0, 4>(act, w, w_bytes, acc);
+        add_part<R, C, 4, 8>(act, w, w_bytes, acc);
+      } else {
+        add_part<R, C, 0, 8>(act, w, w_bytes, acc);
+      }
+      if constexpr (kMin) {
+        KERNEL_UNROLL
+        for (size_t j = 0; j < C; ++j) {
+          const Floats min = P::kept_floats(w + j * w_bytes + kQuantBytes + kVecBytes);
+          KERNEL_UNROLL
+          for (size_t i = 0; i < R; ++i) {
+            acc[i][j] = P::mul_add_one(min, act[i].scaled_sum, acc[i][j]);
+          }
+        }
+      }
+    }
+    KERNEL_UNROLL
+    for (size_t i = 0; i < R; ++i) {
+      KERNEL_UNROLL
+      for (size_t j = 0; j < C; ++j) put(acc[i][j], lanes[j], c_stride, row + i);
+    }
+  }
+
+  // One group, or half of it.
+  template <size_t R, size_t C, size_t kFrom, size_t kTo>
+  static KERNEL_INLINE void add_part(const ActGroup* act, const std::byte* w, size_t w_bytes,
+                                     Floats (&acc)[R][C]) {
+    Ints sums[R][C];
+    P::template dot_tile<kShift, R, C, kFrom, kTo>(act, w, w_bytes, sums);
+    KERNEL_UNROLL
+    for (size_t j = 0; j < C; ++j) {
+      const size_t at = kQuantBytes + (kFrom == 0 ? 0 : kVecBytes);
+      const Floats scale = P::kept_floats(w + j * w_bytes + at);
+      KERNEL_UNROLL
+      for (size_t i = 0; i < R; ++i) {
+        acc[i][j] = P::mul_add(P::to_floats(sums[i][j]), P::times(scale, act[i].scale), acc[i][j]);
+      }
+    }
+  }
+
+  template <size_t C, size_t R = P::kRows>
+  static void run_tile_of(size_t height, const ActGroup* act, const std::byte* w, size_t w_bytes,
+                          size_t groups, const Lanes* lanes, size_t row, size_t c_stride,
+                          bool first) {
+    if constexpr (R > P::kLeastRows) {
+      if (height < R) {
+        return run_tile_of<C, R - 1>(height, act, w, w_bytes, groups, lanes, row, c_stride, first);
+      }
+    }
+    run_tile<R, C>(act, w, w_bytes, groups, lanes, row, c_stride, first);
   }
 };
 
 template <class P, class F>
 struct Quantised {
-  using Quads = typename P::Quads;
   using Ints = typename P::Ints;
   using Floats = typename P::Floats;
   using Unpacked = UnpackedGroup<P>;
 
-  static constexpr size_t kLanes = P::kLanes, kRows = P::kRows, kCols = P::kCols;
-  static constexpr size_t kVecBytes = 4 * kLanes;
-  // A group of a vector's rows in the scratch: the quants, then the scales, then the minima.
-  static constexpr size_t kQuantBytes = 8 * kVecBytes;
-  static constexpr size_t kUnitBytes =
-      kQuantBytes + kVecBytes * (1 + size_t{F::kHalves} + size_t{F::kMin});
+  using Lanes = QuantisedLanes;
+  using Tile = QuantisedTile<P, F::kShift, F::kMin, F::kHalves>;
+
+  static constexpr size_t kLanes = P::kLanes, kCols = P::kCols;
+  static constexpr size_t kVecBytes = Tile::kVecBytes, kQuantBytes = Tile::kQuantBytes;
+  static constexpr size_t kUnitBytes = Tile::kUnitBytes;
   static constexpr size_t kBlockVectors = P::kBlockVectors;  // unpacked together
   static constexpr size_t kBlockGroups = P::kBlockGroups;
   static constexpr size_t kAheadBytes = 65536;  // prefetched so far ahead; measured
   static_assert(kBlockGroups % F::kGroups == 0 && kBlockVectors % kCols == 0);
-
-  // kLanes weight rows that are multiplied together, and where their outputs go.
-  struct Lanes {
-    const std::byte* p;      // the first row, or the panel
-    size_t s;                // bytes from row to row, or the first row in the panel
-    const std::byte* ahead;  // what to prefetch meanwhile
-    float* c;                // of lane 0 in the first row of C
-    size_t first, end;       // lanes that are wanted
-
-    bool whole() const { return first == 0 && end == kLanes; }
-  };
 
   // From block to block of all lanes, and what lies between in memory.
   static constexpr size_t kStepBytes = F::kPaneled ? F::kBlockBytes * kPanelRows : F::kBlockBytes;
@@ -151,17 +266,8 @@ struct Quantised {
         });
       }
       KERNEL_UNROLL
-      for (size_t i = 0; i < R; ++i) put(acc[i], lanes, args.c_stride, i);
+      for (size_t i = 0; i < R; ++i) Tile::put(acc[i], lanes, args.c_stride, i);
     });
-  }
-
-  static KERNEL_INLINE void put(Floats value, const Lanes& lanes, size_t c_stride, size_t i) {
-    float* c = lanes.c + i * c_stride;
-    if (lanes.whole()) {
-      P::store(value, c);
-    } else {
-      P::store_part(value, c, lanes.first, lanes.end);
-    }
   }
 
   template <size_t R = P::kFewRows>
@@ -192,75 +298,6 @@ struct Quantised {
     }
   }
 
-  // R rows by C vectors, `groups` groups from `act` and `w`; vectors are w_bytes apart.
-  template <size_t R, size_t C>
-  static void run_tile(const ActGroup* act, const std::byte* w, size_t w_bytes, size_t groups,
-                       const Lanes* lanes, size_t row, size_t c_stride, bool first) {
-    Floats acc[R][C];
-    KERNEL_UNROLL
-    for (size_t i = 0; i < R; ++i) {
-      KERNEL_UNROLL
-      for (size_t j = 0; j < C; ++j) {
-        const float* c = lanes[j].c + (row + i) * c_stride;
-        acc[i][j] = first              ? P::zero()
-                    : lanes[j].whole() ? P::load_floats(c)
-                                       : P::load_part(c, lanes[j].first, lanes[j].end);
-      }
-    }
-    for (size_t g = 0; g < groups; ++g, act += R, w += kUnitBytes) {
-      if constexpr (F::kHalves) {
-        add_part<R, C, 0, 4>(act, w, w_bytes, acc);
-        add_part<R, C, 4, 8>(act, w, w_bytes, acc);
-      } else {
-        add_part<R, C, 0, 8>(act, w, w_bytes, acc);
-      }
-      if constexpr (F::kMin) {
-        KERNEL_UNROLL
-        for (size_t j = 0; j < C; ++j) {
-          const Floats min = P::kept_floats(w + j * w_bytes + kQuantBytes + kVecBytes);
-          KERNEL_UNROLL
-          for (size_t i = 0; i < R; ++i) {
-            acc[i][j] = P::mul_add_one(min, act[i].scaled_sum, acc[i][j]);
-          }
-        }
-      }
-    }
-    KERNEL_UNROLL
-    for (size_t i = 0; i < R; ++i) {
-      KERNEL_UNROLL
-      for (size_t j = 0; j < C; ++j) put(acc[i][j], lanes[j], c_stride, row + i);
-    }
-  }
-
-  // One group, or half of it.
-  template <size_t R, size_t C, size_t kFrom, size_t kTo>
-  static KERNEL_INLINE void add_part(const ActGroup* act, const std::byte* w, size_t w_bytes,
-                                     Floats (&acc)[R][C]) {
-    Ints sums[R][C];
-    P::template dot_tile<F::kShift, R, C, kFrom, kTo>(act, w, w_bytes, sums);
-    KERNEL_UNROLL
-    for (size_t j = 0; j < C; ++j) {
-      const size_t at = kQuantBytes + (kFrom == 0 ? 0 : kVecBytes);
-      const Floats scale = P::kept_floats(w + j * w_bytes + at);
-      KERNEL_UNROLL
-      for (size_t i = 0; i < R; ++i) {
-        acc[i][j] = P::mul_add(P::to_floats(sums[i][j]), P::times(scale, act[i].scale), acc[i][j]);
-      }
-    }
-  }
-
-  template <size_t C, size_t R = kRows>
-  static void run_tile_of(size_t height, const ActGroup* act, const std::byte* w, size_t w_bytes,
-                          size_t groups, const Lanes* lanes, size_t row, size_t c_stride,
-                          bool first) {
-    if constexpr (R > P::kLeastRows) {
-      if (height < R) {
-        return run_tile_of<C, R - 1>(height, act, w, w_bytes, groups, lanes, row, c_stride, first);
-      }
-    }
-    run_tile<R, C>(act, w, w_bytes, groups, lanes, row, c_stride, first);
-  }
-
   static void run_vectors(const MatmulArgs& args, const Lanes* lanes, size_t count) {
     const size_t groups = args.k / kGroup, panels = QuantisedRows<P>::panels_of(args.m);
     const auto* prepared = static_cast<const ActGroup*>(args.prepared);
@@ -276,12 +313,12 @@ struct Quantised {
         const ActGroup* act = prepared + row * groups + g * height;
         size_t v = 0;
         for (; v + kCols <= count; v += kCols) {
-          run_tile_of<kCols>(height, act, scratch + v * w_bytes, w_bytes, some, lanes + v, row,
-                             args.c_stride, g == 0);
+          Tile::template run_tile_of<kCols>(height, act, scratch + v * w_bytes, w_bytes, some,
+                                            lanes + v, row, args.c_stride, g == 0);
         }
         for (; v < count; ++v) {
-          run_tile_of<1>(height, act, scratch + v * w_bytes, w_bytes, some, lanes + v, row,
-                         args.c_stride, g == 0);
+          Tile::template run_tile_of<1>(height, act, scratch + v * w_bytes, w_bytes, some,
+                                        lanes + v, row, args.c_stride, g == 0);
         }
       }
     }
@@ -294,7 +331,7 @@ struct Quantised {
     const size_t ahead = kBlockVectors * kLanes * row_bytes(F::kType, args.k) - kAheadBytes;
     for_lanes(args, [&](const Lanes& one) {
       lanes[count] = one;
-      if (one.whole()) lanes[count].ahead += ahead;
+      if (one.whole(kLanes)) lanes[count].ahead += ahead;
       if (++count < kBlockVectors) return;
       run_vectors(args, lanes, count);
       count = 0;

@@ -84,6 +84,7 @@ void add_kernels(Isa isa, KernelTable& table) {
 #if defined(__x86_64__)
     case Isa::avx2:
       add_matmul_avx2(table.matmul);
+      add_matmul_quantised_avx2(table.matmul);
       add_rows_avx2(table.rows);
       add_attention_avx2(table.attention);
       break;
