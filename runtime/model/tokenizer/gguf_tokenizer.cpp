@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <deque>
 #include <optional>
 #include <vector>
 
@@ -54,17 +55,23 @@ constexpr SplitKind kSplitKinds[] = {
     {.names = "gpt-2 phi-2", .steps = "", .gpt2_pattern = true},
     {.names = "smollm starcoder refact", .steps = DIGITS, .gpt2_pattern = true},
     {.names = "command-r", .steps = DIGITS, .gpt2_pattern = true, .nfc = true},
-    {.names = "llama-bpe llama3 llama-v3",
+    {.names = "llama-bpe llama3 llama-v3 falcon3 pixtral",
      .steps = SPLIT(CONTRACTIONS "|" OTHER R"(\\p{L}+|\\p{N}{1,3})" WORD_END),
      .ignore_merges = true,
      .add_bos = true},
-    {.names = "qwen2 deepseek-r1-qwen",
+    // As Llama's, for vocabularies that are split and merged all the way: Phi-4, Smaug.
+    {.names = "dbrx smaug-bpe",
+     .steps = SPLIT(CONTRACTIONS "|" OTHER R"(\\p{L}+|\\p{N}{1,3})" WORD_END)},
+    {.names = "qwen2 deepseek-r1-qwen megrez",
      .steps = SPLIT(CONTRACTIONS "|" OTHER R"(\\p{L}+|\\p{N})" WORD_END),
      .nfc = true},
     {.names = "qwen35",
      .steps = SPLIT(CONTRACTIONS "|" OTHER R"([\\p{L}\\p{M}]+|\\p{N}| ?[^\\s\\p{L}\\p{M}\\p{N}]+)"
                                  R"([\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+)"),
      .nfc = true},
+    {.names = "seed-coder",
+     .steps = SPLIT(CONTRACTIONS "|" OTHER R"(\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}\r\n]+)"
+                                 R"(|\\s*[\r\n]+|\\s+(?!\\S)|\\s+)")},
     {.names = "tekken",
      .steps = SPLIT(OTHER UPPER "*" LOWER "+|" OTHER UPPER "+" LOWER R"(*|\\p{N})" WORD_END_SLASH),
      .ignore_merges = true,
@@ -110,6 +117,7 @@ class Converter {
 
  private:
   Status read_tokens();
+  void restore_blanks();
   Status write_byte_level(std::string_view pre);
   Status write_scored();
   void write_added_tokens();
@@ -131,6 +139,7 @@ class Converter {
 
   const Gguf& gguf_;
   std::vector<std::string_view> tokens_;
+  std::deque<std::string> rewritten_;  // what of tokens_ is not as the file has it
   std::vector<int64_t> types_;
   size_t n_model_ = 0;  // tokens from here on are added ones that the model does not know
   JsonWriter out_;
@@ -163,6 +172,18 @@ Status Converter::read_tokens() {
   n_model_ = tokens_.size();
   while (n_model_ > 0 && is_added(n_model_ - 1)) --n_model_;
   return {};
+}
+
+// A user-defined piece of blanks ("▁▁" of Gemma) is written as spaces, which is what it matches in
+// a text. SentencePiece knows it by its own name, and makes it of normalised text too.
+void Converter::restore_blanks() {
+  for (size_t id = 0; id < tokens_.size(); ++id) {
+    if (types_[id] != kUserDefined || tokens_[id].empty()) continue;
+    if (tokens_[id].find_first_not_of(' ') != std::string_view::npos) continue;
+    std::string& name = rewritten_.emplace_back();
+    for (size_t i = 0; i < tokens_[id].size(); ++i) name += "▁";
+    tokens_[id] = name;
+  }
 }
 
 void Converter::write_added_tokens() {
@@ -278,6 +299,7 @@ Status Converter::write_scored_merges() {
   }
   SPLITD_TRY(vocabulary.finish());
   struct Way {
+    bool user_defined;  // before all scores: such pieces are found before any merging
     float score;
     uint32_t left_characters;
     uint32_t right_characters;
@@ -300,7 +322,8 @@ Status Converter::write_scored_merges() {
       const uint32_t left = vocabulary.find(token.substr(0, at));
       const uint32_t right = vocabulary.find(token.substr(at));
       if (left == tok::kNoId || right == tok::kNoId) continue;
-      ways.push_back({scores[id], characters, length - characters, left, right});
+      ways.push_back(
+          {types_[id] == kUserDefined, scores[id], characters, length - characters, left, right});
     }
     std::sort(ways.begin() + static_cast<std::ptrdiff_t>(first), ways.end(),
               [](const Way& a, const Way& b) {
@@ -308,6 +331,7 @@ Status Converter::write_scored_merges() {
               });
   }
   std::stable_sort(ways.begin(), ways.end(), [](const Way& a, const Way& b) {
+    if (a.user_defined != b.user_defined) return a.user_defined;
     if (a.score != b.score) return a.score > b.score;
     if (a.left_characters != b.left_characters) return a.left_characters > b.left_characters;
     return a.right_characters > b.right_characters;
@@ -364,6 +388,7 @@ Status Converter::write_scored() {
 Result<std::string> Converter::run() {
   SPLITD_ASSIGN(const std::string_view model, gguf_.string(key_of("model")));
   SPLITD_TRY(read_tokens());
+  if (model == "llama") restore_blanks();
   out_.begin_object().field("version", "1.0").key("truncation").null().key("padding").null();
   write_added_tokens();
   if (model == "gpt2") {
