@@ -9,11 +9,13 @@
 #include <vector>
 
 #include "kernels/quantised.h"
+#include "runtime/base/memory.h"
 #include "runtime/engine/aligned_buffer.h"
 #include "runtime/engine/cpu_attention.h"
 #include "runtime/engine/cpu_kv.h"
 #include "runtime/engine/cpu_matmul.h"
 #include "runtime/engine/cpu_weights.h"
+#include "runtime/engine/kv_room.h"
 
 namespace splitd {
 namespace {
@@ -87,6 +89,8 @@ class CpuBackend final : public Backend {
     return CpuKv::bytes_for(config_, layers(), shape);
   }
   Result<std::unique_ptr<Kv>> make_kv(const KvShape& shape) override {
+    const Backend* const self = this;
+    SPLITD_TRY(check_kv_room({&self, 1}, shape, available_memory_bytes()));
     SPLITD_ASSIGN(std::unique_ptr<CpuKv> kv, CpuKv::make(config_, layers(), shape));
     return std::unique_ptr<Kv>(std::move(kv));
   }

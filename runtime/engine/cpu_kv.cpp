@@ -7,7 +7,6 @@
 #include <string>
 
 #include "runtime/base/files.h"
-#include "runtime/base/memory.h"
 
 namespace splitd {
 namespace {
@@ -60,16 +59,21 @@ uint64_t CpuKv::bytes_for(const ModelConfig& config, LayerRange range, const KvS
   return plan(config, range, shape).bytes;
 }
 
+uint64_t CpuKv::read_bytes(const ModelConfig& config, LayerRange range, KvType type,
+                           uint32_t position) {
+  uint64_t bytes = 0;
+  for (uint32_t i = range.begin; i < range.end; ++i) {
+    uint64_t n_row = uint64_t{position} + 1;
+    if (config.layers[i].window != 0) n_row = std::min(n_row, config.layers[i].window);
+    bytes += config.n_kv_head * (kernels::kv_k_bytes(kernel_type(type), config.d_head, n_row) +
+                                 kernels::kv_v_bytes(kernel_type(type), config.d_head, n_row));
+  }
+  return bytes;
+}
+
 Result<std::unique_ptr<CpuKv>> CpuKv::make(const ModelConfig& config, LayerRange range,
                                            const KvShape& shape) {
   Plan planned = plan(config, range, shape);
-  const uint64_t available = available_memory_bytes();
-  const std::string what = "the KV cache of " + std::to_string(shape.n_ctx) + " rows takes " +
-                           std::to_string(planned.bytes >> 20) + " MiB";
-  if (available != 0 && planned.bytes > available) {
-    return failed(what + ", " + std::to_string(available >> 20) +
-                  " MiB are available: a smaller --ctx or --kv q8 takes less");
-  }
   auto kv = std::unique_ptr<CpuKv>(new CpuKv);
   kv->bytes_ = planned.bytes;
   kv->first_layer_ = range.begin;
@@ -80,7 +84,11 @@ Result<std::unique_ptr<CpuKv>> CpuKv::make(const ModelConfig& config, LayerRange
   if (kv->bytes_ == 0) return kv;
   void* data =
       ::mmap(nullptr, kv->bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (data == MAP_FAILED) return system_error("cannot reserve memory: " + what);
+  if (data == MAP_FAILED) {
+    return system_error("cannot reserve the KV cache of " + std::to_string(shape.n_ctx) +
+                        " rows, " + std::to_string(kv->bytes_ >> 20) +
+                        " MiB; a smaller --ctx or --kv q8 takes less");
+  }
   ::madvise(data, kv->bytes_, MADV_HUGEPAGE);
   kv->data_ = static_cast<std::byte*>(data);
   return kv;

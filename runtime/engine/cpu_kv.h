@@ -32,6 +32,9 @@ struct SlotMap {
 class CpuKv final : public Kv {
  public:
   static uint64_t bytes_for(const ModelConfig& config, LayerRange range, const KvShape& shape);
+  // What attention reads of them for one row with `position` rows before it.
+  static uint64_t read_bytes(const ModelConfig& config, LayerRange range, KvType type,
+                             uint32_t position);
   static Result<std::unique_ptr<CpuKv>> make(const ModelConfig& config, LayerRange range,
                                              const KvShape& shape);
   ~CpuKv() override;

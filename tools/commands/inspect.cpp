@@ -6,13 +6,17 @@
 
 #include "runtime/model/verify.h"
 #include "tools/commands.h"
+#include "tools/doctor/facts.h"
+#include "tools/generate/options.h"
 #include "tools/model_path.h"
+#include "tools/plan/plan_report.h"
 
 namespace splitd::cli {
 namespace {
 
 constexpr size_t kShownNonFinite = 8;
 constexpr uint32_t kKvBytes = 2;  // f16, the default
+constexpr uint64_t kPlannedContext = 4096;
 
 template <class... Values>
 std::string format(const char* pattern, Values... values) {
@@ -238,7 +242,13 @@ void write_verify(JsonWriter& json, const VerifyReport& report) {
   json.end_array().end_object();
 }
 
-std::string make_json(const Inspection& inspection, const std::string& path,
+// What --plan asks for.
+struct Planned {
+  SplitPlan plan;
+  ReadSpeed speed;
+};
+
+std::string make_json(const Inspection& inspection, const std::string& path, const Planned* planned,
                       const VerifyReport* verify) {
   JsonWriter json;
   json.begin_object().field("path", std::string_view(path));
@@ -254,6 +264,10 @@ std::string make_json(const Inspection& inspection, const std::string& path,
   if (inspection.config() != nullptr) write_config(json, *inspection.config());
   if (inspection.files() != nullptr) write_files(json, inspection);
   if (inspection.model() != nullptr) write_model(json, inspection);
+  if (planned != nullptr) {
+    json.key("plan");
+    write_plan(json, planned->plan, planned->speed);
+  }
   if (verify != nullptr) write_verify(json, *verify);
   return json.end_object().take() + "\n";
 }
@@ -286,16 +300,54 @@ Status verdict(const VerifyReport& report, const std::string& path) {
                           : ""));
 }
 
+Result<std::optional<Planned>> make_plan(const Context& context, const Inspection& inspection) {
+  for (const char* flag : {"memory", "ctx", "kv", "head", "tail", "read-speed"}) {
+    if (context.given(flag) && !context.flag("plan")) {
+      return usage_error("inspect: --" + std::string(flag) + " is for --plan");
+    }
+  }
+  if (!context.flag("plan")) return std::optional<Planned>();
+  if (!context.given("memory")) {
+    return usage_error("inspect: --plan asks for --memory, what the device has: --memory 2G");
+  }
+  if (inspection.config() == nullptr) return usage_error("inspect: --plan asks for a model");
+  PlanOptions options;
+  options.memory = context.size_bytes("memory");
+  options.kv = read_kv_type(context);
+  options.n_ctx = static_cast<uint32_t>(std::min(inspection.config()->n_ctx, kPlannedContext));
+  if (context.given("ctx")) options.n_ctx = static_cast<uint32_t>(context.integer("ctx"));
+  const auto layers = [&](const char* flag) {
+    return context.given(flag) ? std::optional(static_cast<uint32_t>(context.integer(flag)))
+                               : std::nullopt;
+  };
+  options.head = layers("head");
+  options.tail = layers("tail");
+  Planned out;
+  SPLITD_ASSIGN(out.plan, plan_split(inspection, options));
+  if (context.given("read-speed")) {
+    out.speed.bytes_per_second = static_cast<double>(context.size_bytes("read-speed"));
+  } else {
+    const CpuFacts cpu = cpu_facts();
+    out.speed.bytes_per_second = measured_read_speed(cpu, memory_facts(), usable_cores(cpu));
+    out.speed.measured = true;
+  }
+  return std::optional(std::move(out));
+}
+
 Status run_inspect(Context& context) {
   SPLITD_ASSIGN(const std::string path, resolve_model(context.argument("PATH")));
   SPLITD_ASSIGN(const Inspection inspection, Inspection::open(path));
+  SPLITD_ASSIGN(const std::optional<Planned> planned, make_plan(context, inspection));
+  const Planned* plan = planned ? &*planned : nullptr;
   const bool verify = context.flag("verify") && inspection.files() != nullptr;
   if (!context.flag("json")) {
     write_text(inspection, path, context.out());
+    if (plan != nullptr) context.out().write(plan_text(plan->plan, plan->speed, printable(path)));
     SPLITD_TRY(context.out().flush());
   }
   // The text is shown before the long read; the JSON's figures are taken before it.
-  std::string json = context.flag("json") && !verify ? make_json(inspection, path, nullptr) : "";
+  std::string json =
+      context.flag("json") && !verify ? make_json(inspection, path, plan, nullptr) : "";
   if (!verify) {
     context.out().write(json);
     return {};
@@ -303,11 +355,43 @@ Status run_inspect(Context& context) {
   SPLITD_ASSIGN(const VerifyReport report,
                 verify_weights(*inspection.files(), 0, context.progress()));
   if (context.flag("json")) {
-    context.out().write(make_json(inspection, path, &report));
+    context.out().write(make_json(inspection, path, plan, &report));
   } else {
     write_verify_text(report, context.out());
   }
   return verdict(report, path);
+}
+
+FlagGroup plan_flags() {
+  return {
+      .title = "Plan",
+      .flags = {
+          {.name = "plan", .help = "which layers a device has room for, and what they cost"},
+          {.name = "memory", .kind = FlagKind::size, .help = "what the device has"},
+          {.name = "ctx",
+           .kind = FlagKind::integer,
+           .help = "tokens of context; by default 4096, or the model's where that is less",
+           .min = 1,
+           .max = 4e9},
+          {.name = "kv",
+           .kind = FlagKind::choice,
+           .help = "what keys and values are kept as",
+           .fallback = "f16",
+           .choices = "f32|f16|bf16|q8"},
+          {.name = "head",
+           .kind = FlagKind::integer,
+           .help = "exactly so many first layers, 0 where only --tail is given",
+           .min = 0,
+           .max = kMaxLayers},
+          {.name = "tail",
+           .kind = FlagKind::integer,
+           .help = "…and last layers",
+           .min = 0,
+           .max = kMaxLayers},
+          {.name = "read-speed",
+           .kind = FlagKind::size,
+           .help = "bytes of memory that the device reads a second; by default as measured here"},
+      }};
 }
 
 }  // namespace
@@ -322,10 +406,13 @@ Command inspect_command() {
                        .completes = Completes::model}},
       .flags = {{.flags = {{.name = "json", .help = "one JSON object on stdout"},
                            {.name = "verify",
-                            .help = "read all weights and name those that are not finite"}}}},
+                            .help = "read all weights and name those that are not finite"}}},
+                plan_flags()},
       .examples = {{"splitd inspect ./SmolLM2"},
                    {"splitd inspect model.gguf --json | jq .fingerprint"},
-                   {"splitd inspect ./SmolLM2 --verify", "exit code 4 when a number is NaN"}},
+                   {"splitd inspect ./SmolLM2 --verify", "exit code 4 when a number is NaN"},
+                   {"splitd inspect model.gguf --plan --memory 2G --ctx 8192",
+                    "which ends fit a device of 2 GiB"}},
       .notes =
           "Opening reads headers and norms alone. What could not be loaded is refused with "
           "the reason and exit code 4.",

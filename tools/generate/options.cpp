@@ -120,15 +120,19 @@ Result<std::vector<uint32_t>> read_ids(const Context& context, uint32_t n_vocab)
   return ids;
 }
 
+KvType read_kv_type(const Context& context) {
+  const std::string& kv = context.text("kv");
+  return kv == "f32"    ? KvType::f32
+         : kv == "bf16" ? KvType::bf16
+         : kv == "q8"   ? KvType::q8
+                        : KvType::f16;
+}
+
 Result<EngineOptions> read_engine_options(const Context& context) {
   EngineOptions options;
   options.n_thread = context.given("threads") ? static_cast<uint32_t>(context.integer("threads"))
                                               : std::max(1u, std::thread::hardware_concurrency());
-  const std::string& kv = context.text("kv");
-  options.kv = kv == "f32"    ? KvType::f32
-               : kv == "bf16" ? KvType::bf16
-               : kv == "q8"   ? KvType::q8
-                              : KvType::f16;
+  options.kv = read_kv_type(context);
   options.exact = context.text("compute") == "f32";
   if (context.given("ctx")) options.n_ctx = static_cast<uint32_t>(context.integer("ctx"));
   return options;

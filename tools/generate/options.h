@@ -24,6 +24,7 @@ struct EngineOptions {
   bool exact = false;  // --compute f32
   uint32_t n_ctx = 0;  // 0: what the text needs
 };
+[[nodiscard]] KvType read_kv_type(const Context& context);  // --kv
 [[nodiscard]] Result<EngineOptions> read_engine_options(const Context& context);
 
 // generation_config.json where it samples (do_sample), else greedy; flags win. A seed that nobody

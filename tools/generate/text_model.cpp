@@ -4,11 +4,11 @@
 #include <chrono>
 
 #include "runtime/base/json.h"
+#include "runtime/base/memory.h"
+#include "runtime/engine/kv_room.h"
 
 namespace splitd::cli {
 
-// What was not kept of one step stays pending until the next.
-static constexpr uint32_t kMaxPending = 2 * TextModel::kMostStepRows;
 static constexpr uint64_t kFirstRoom = 4096;  // rows for a text that grows
 
 using Clock = std::chrono::steady_clock;
@@ -108,6 +108,11 @@ bool TextModel::is_long(uint64_t n_row) const {
 
 Status TextModel::open_session(uint32_t n_row) {
   session_.reset();
+  // Both ends together, before either reserves anything: memory that no row has reached yet counts
+  // as available.
+  std::vector<const Backend*> here = {parts_.head.get()};
+  if (parts_.tail != nullptr) here.push_back(parts_.tail.get());
+  SPLITD_TRY(check_kv_room(here, {n_row, kMaxPending, kv_}, available_memory_bytes()));
   SPLITD_ASSIGN(session_, Session::open(parts_.pipeline, {n_row, kMaxPending, kv_}));
   session_rows_ = n_row;
   return {};

@@ -48,6 +48,8 @@ class TextModel {
  public:
   // The most rows of one step, the last token's among them.
   static constexpr uint32_t kMostStepRows = 32;
+  // …and of a session: what was not kept of one step stays pending until the next.
+  static constexpr uint32_t kMaxPending = 2 * kMostStepRows;
 
   // Touches no weights yet. Without a tokenizer only ids can be used.
   static Result<std::unique_ptr<TextModel>> open(const std::string& path,

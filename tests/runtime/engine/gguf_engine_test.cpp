@@ -1,7 +1,10 @@
 // A GGUF computed with where it lies gives, bit for bit, what the directory it was made of gives:
 // the order of q's and k's rows, the 1 in Gemma's norms, stacked experts, tied heads, rope factors.
+#include <set>
+
 #include "tests/runtime/engine/golden_model.h"
 #include "tests/runtime/model/gguf_model.h"
+#include "tests/runtime/model/random_gguf.h"
 
 namespace splitd {
 namespace {
@@ -16,14 +19,22 @@ class Opened {
 
   const ModelWeights& weights() const { return *weights_; }
 
-  std::vector<float> logits(const std::vector<uint32_t>& tokens, bool exact) {
+  // On every instruction set of this machine, one behind the other; `chunk` tokens at a time.
+  std::vector<float> logits(const std::vector<uint32_t>& tokens, bool exact, size_t chunk = 64) {
     ThreadPool pool(2);
     std::vector<float> out;
     for (const kernels::KernelTable* table : kernels::runnable_tables()) {
       const std::unique_ptr<Backend> backend =
           std::move(*make_cpu_backend(files_->config(), *weights_, {table, &pool, exact}));
       HandSession hand(*backend, {64, 4, KvType::f16});
-      for (const float logit : hand.logits(hand.append(tokens))) out.push_back(logit);
+      for (size_t at = 0; at < tokens.size(); at += chunk) {
+        const auto begin = tokens.begin() + static_cast<std::ptrdiff_t>(at);
+        const size_t n = std::min(chunk, tokens.size() - at);
+        for (const float logit :
+             hand.logits(hand.append({begin, begin + static_cast<std::ptrdiff_t>(n)}))) {
+          out.push_back(logit);
+        }
+      }
     }
     return out;
   }
@@ -69,6 +80,57 @@ TEST_P(GgufEngine, ComputesWhatItsDirectoryDoes) {
   std::rotate(q.begin(), q.begin() + static_cast<std::ptrdiff_t>(row),
               q.begin() + static_cast<std::ptrdiff_t>(2 * row));
   EXPECT_FALSE(Opened(gguf.write()).logits(tokens, exact) == expected);
+}
+
+std::vector<uint32_t> some_tokens(uint32_t n_vocab) {
+  std::vector<uint32_t> tokens;
+  for (uint32_t i = 0; i < 20; ++i) tokens.push_back((i * 37 + 11) % n_vocab);
+  return tokens;
+}
+
+// --compute f32 multiplies by the dequantised numbers themselves, whatever the blocks.
+TEST(GgufEngineBlocks, ExactProductsAreThoseOfTheDequantisedWeights) {
+  const std::vector<uint32_t> tokens = some_tokens(RandomGguf::kVocab);
+  std::set<std::vector<float>> seen;
+  for (const char* architecture : {"llama", "qwen3moe"}) {
+    for (const GgufBlocks& blocks : all_gguf_blocks()) {
+      RandomGguf gguf(architecture, {blocks});
+      const std::vector<float> exact = Opened(gguf.write()).logits(tokens, true);
+      const std::vector<float> twin = Opened(gguf.write_twin()).logits(tokens, true);
+      if (blocks.dtype == DType::bf16) {  // read as it is, and summed in another order
+        EXPECT_LT(relative_error(exact, twin), 1e-5) << architecture;
+      } else {
+        EXPECT_TRUE(exact == twin) << architecture << " " << dtype_name(blocks.dtype);
+      }
+      EXPECT_LT(*std::max_element(exact.begin(), exact.end()), 1e4f);
+      EXPECT_TRUE(
+          std::all_of(exact.begin(), exact.end(), [](float x) { return std::isfinite(x); }));
+      seen.insert(exact);
+    }
+  }
+  EXPECT_EQ(seen.size(), 22u);
+}
+
+// A file of mixed types, as "Q4_K_M" ones are: chunks change no bit, with rounded activations too,
+// which stay near the exact ones.
+TEST(GgufEngineBlocks, MixedTypesAreBatchInvariant) {
+  const std::vector<uint32_t> tokens = some_tokens(RandomGguf::kVocab);
+  for (const char* architecture : {"llama", "qwen3moe"}) {
+    RandomGguf gguf(architecture, all_gguf_blocks());
+    Opened opened(gguf.write());
+    const std::vector<float> exact = opened.logits(tokens, true);
+    const std::vector<float> whole = opened.logits(tokens, false);
+    EXPECT_FALSE(whole == exact);
+    // Routing to another expert is no rounding: MoE is compared by chunks alone.
+    const double most = architecture == std::string("llama") ? 0.1 : 10.0;
+    EXPECT_LT(relative_error(whole, exact), most);
+    for (const bool is_exact : {true, false}) {
+      const std::vector<float>& all = is_exact ? exact : whole;
+      for (const size_t chunk : {1u, 3u, 16u}) {
+        EXPECT_TRUE(opened.logits(tokens, is_exact, chunk) == all) << chunk;
+      }
+    }
+  }
 }
 
 // Without the one whose windows GGUF cannot say, and the one whose rope it says in other words.
