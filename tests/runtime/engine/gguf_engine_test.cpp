@@ -98,7 +98,7 @@ TEST(GgufEngineBlocks, ExactProductsAreThoseOfTheDequantisedWeights) {
       const std::vector<float> exact = Opened(gguf.write()).logits(tokens, true);
       const std::vector<float> twin = Opened(gguf.write_twin()).logits(tokens, true);
       if (blocks.dtype == DType::bf16) {  // read as it is, and summed in another order
-        EXPECT_LT(relative_error(exact, twin), 1e-5) << architecture;
+        EXPECT_LT(relative_error(exact, twin), 1e-3) << architecture;
       } else {
         EXPECT_TRUE(exact == twin) << architecture << " " << dtype_name(blocks.dtype);
       }
