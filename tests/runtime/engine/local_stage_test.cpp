@@ -46,6 +46,12 @@ class Client {
   Status append(const std::vector<uint32_t>& tokens, RowId base, bool commit = true) {
     return send(frame(tokens, base, commit), tokens);
   }
+  Status keep(RowId id) {
+    TimelineRequest request;
+    request.edit = Edit::keep;
+    request.keep = id;
+    return send(request);
+  }
   Status rewind(uint32_t n) {
     TimelineRequest request;
     request.edit = Edit::rewind;
@@ -238,6 +244,46 @@ TEST_F(LocalStageTest, ABatchWhoseRowsAllDieIsAbandoned) {
   EXPECT_FALSE(client.reply().error);
   ASSERT_TRUE(client.append({9}, 0).ok());
   EXPECT_EQ(client.reply().rows, expected({5, 9}, 1));
+}
+
+// A keep without new rows, after which nobody wants what is running.
+TEST_F(LocalStageTest, AKeepAloneKillsWhatRunsBelowOtherBranches) {
+  Client client(stage_, fake_);
+  ASSERT_TRUE(client.append({5, 6}, kNoRow).ok());
+  ASSERT_TRUE(client.append({7}, 1, false).ok());
+  client.reply();
+  client.reply();
+  size_t n_layer = 0;
+  backend_.before_layer = [&] {
+    if (++n_layer == 2) ASSERT_TRUE(client.keep(2).ok());
+  };
+  ASSERT_TRUE(client.append({8, 9}, 1, false).ok());
+  EXPECT_EQ(client.reply().dead, (Ids{3, 4}));
+  EXPECT_EQ(n_layer, 2u);
+  EXPECT_EQ(backend_.n_abandoned, 1u);
+  EXPECT_FALSE(client.reply().error);
+  ASSERT_TRUE(client.append({10}, 2).ok());
+  EXPECT_EQ(client.reply().rows, expected({5, 6, 7, 10}, 1));
+}
+
+// One branch of the running frame is kept: it is finished, the other one is named dead.
+TEST_F(LocalStageTest, AKeepAloneParesDownWhatRuns) {
+  Client client(stage_, fake_);
+  ASSERT_TRUE(client.append({5}, kNoRow).ok());
+  client.reply();
+  TimelineRequest tree = client.frame({7, 8, 9, 10}, 0, false);
+  const std::vector<int32_t> parents = {-1, -1, 0, 1};
+  tree.append->parents = parents;
+  size_t n_layer = 0;
+  backend_.before_layer = [&] {
+    if (++n_layer == 2) ASSERT_TRUE(client.keep(1).ok());
+  };
+  ASSERT_TRUE(client.send(tree, {7, 8, 9, 10}).ok());
+  const StageReply reply = client.reply();
+  EXPECT_EQ(reply.ids, (Ids{1, 3}));
+  EXPECT_EQ(reply.dead, (Ids{2, 4}));
+  EXPECT_EQ(reply.rows, expected({5, 7, 9}, 2));
+  EXPECT_EQ(backend_.n_abandoned, 0u);
 }
 
 TEST_F(LocalStageTest, ABatchWithALiveRowIsFinished) {
