@@ -1,12 +1,12 @@
 // Replays texts that a model wrote through a drafter, without the model: tokens per step and µs a
 // step by budget and kind of text. For judging drafters; what a user gets is `splitd bench decode`.
-// Input (JSON lines, scripts/drafter_traces.py makes them): {"type", "temperature", "n_vocab",
+// Input (JSON lines, drafter_traces.py makes them): {"type", "temperature", "n_vocab",
 // "prompt": [ids], "ids": [ids], "top": [[ids]], "p": [[…]]}, top and p of every row from the
 // prompt's last on. Drafters that need rows beside the text (jacobi, lookahead) cannot be replayed.
+#include <array>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <fstream>
 #include <map>
 #include <string>

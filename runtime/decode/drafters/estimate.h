@@ -80,26 +80,30 @@ class Calibration {
   std::array<Rate, kKnots> knots_;
 };
 
-// How much deeper guesses fall short of what they claim: a shift of the log odds by depth. What
-// they rest on is a step old, and a guess that was picked as the best of many is a little too
-// proud.
+// How far deeper guesses are from what they claim: a shift of the log odds by depth and by what is
+// claimed. Where a guess was right the text is one that can be guessed, so the next is right more
+// often than elsewhere; and what was picked as the best of many is a little too proud.
 class DepthShift {
  public:
   float apply(float p, uint32_t depth) const {
-    return in_bounds(squash(stretch(in_bounds(p)) + shift_[bucket(depth)]));
+    p = in_bounds(p);
+    return in_bounds(squash(stretch(p) + shift_[bucket(p, depth)]));
   }
-  // `claimed` is what apply() answered.
+  // `claimed` is what apply() answered: near enough to what it was asked.
   void learn(float claimed, uint32_t depth, bool hit) {
-    float& shift = shift_[bucket(depth)];
+    float& shift = shift_[bucket(in_bounds(claimed), depth)];
     shift = std::clamp(shift + kStep * ((hit ? 1.0f : 0.0f) - claimed), -kMost, kMost);
   }
 
  private:
-  static constexpr float kStep = 0.02f, kMost = 2.5f;
-  static size_t bucket(uint32_t depth) {
-    return depth < 2 ? depth : depth < 4 ? 2 : depth < 8 ? 3 : 4;
+  static constexpr float kStep = 0.03f, kMost = 2.5f;
+  static constexpr size_t kDepths = 4, kClaims = 4;
+  static size_t bucket(float p, uint32_t depth) {
+    const size_t by_depth = depth < 2 ? depth : depth < 5 ? 2 : 3;
+    const size_t by_claim = p < 0.05f ? 0 : p < 0.25f ? 1 : p < 0.75f ? 2 : 3;
+    return by_depth * kClaims + by_claim;
   }
-  std::array<float, 5> shift_{};
+  std::array<float, kDepths * kClaims> shift_{};
 };
 
 }  // namespace splitd

@@ -7,11 +7,17 @@ namespace splitd {
 
 FollowerModel::FollowerModel(uint32_t n_vocab, const TokenCorpus* corpus) : recycled_(n_vocab) {
   if (corpus != nullptr) text_.append_corpus(*corpus);
-  for (size_t who = 0; who < n_who; ++who) {
-    // What both name is likelier than either says; what one of them does not know, less.
-    const Weights start = who == both ? Weights{0.6f, 0.6f, 0.2f} : Weights{1, 1, -0.7f};
-    std::fill_n(weights_.begin() + static_cast<std::ptrdiff_t>(who * kLengths * kOrders),
-                kLengths * kOrders, start);
+  // What both name is likelier than either says; what one names and the other does not, though it
+  // knows the place, is less likely, the more so the better the other knows it.
+  for (size_t length = 0; length < kLengths; ++length) {
+    for (size_t order = 0; order < kOrders; ++order) {
+      const auto at = [&](Who who) -> Weights& {
+        return weights_[(who * kLengths + length) * kOrders + order];
+      };
+      at(both) = {0.75f, 0.4f, 0.25f};
+      at(text_only) = {1, 0, -0.25f * static_cast<float>(order)};
+      at(recycled_only) = {0, 1, -0.15f * static_cast<float>(length)};
+    }
   }
 }
 

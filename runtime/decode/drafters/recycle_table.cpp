@@ -29,8 +29,8 @@ RecycleTable::RecycleTable(uint32_t n_vocab) : by_token_(n_vocab), is_known_(n_v
       for (size_t sure = 0; sure < kSures; ++sure) {
         // The model's own share, as seen elsewhere: of less worth the less context was the same.
         static constexpr std::array<float, kSures> kShare = {.01f, .05f, .15f, .35f, .65f, .93f};
-        static constexpr std::array<float, kOrders> kWorth = {.5f, .7f, .85f};
-        const float other = 0.1f / static_cast<float>(rank + 2);
+        static constexpr std::array<float, kOrders> kWorth = {.25f, .5f, .9f};
+        const float other = 0.12f / static_cast<float>(rank + 2);
         const float prior = kWorth[order] * kShare[sure] + (1 - kWorth[order]) * other;
         rates_[(order * kTop + rank) * kSures + sure] = Rate(prior, 6);
       }

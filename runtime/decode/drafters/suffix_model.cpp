@@ -11,11 +11,15 @@ using State = SuffixAutomaton::State;
 
 SuffixModel::SuffixModel(uint32_t capacity) : automaton_(std::max(2u, capacity)) {
   log_.reserve(size_t{std::max(2u, capacity)} * 2);
+  // A long match goes on nearly always, a single token hardly ever; more so what has been seen to
+  // go on one way more than once, less so what has gone on several ways.
+  static constexpr std::array<float, kLengths> kPrior = {.3f, .4f, .65f, .75f, .8f, .9f, .96f};
   for (size_t length = 0; length < kLengths; ++length) {
-    for (size_t rest = 0; rest < kKinds * kCounts; ++rest) {
-      // A long match goes on nearly always, a single token hardly ever.
-      static constexpr std::array<float, kLengths> kPrior = {.2f, .35f, .5f, .6f, .7f, .85f, .95f};
-      trust_[length * kKinds * kCounts + rest] = Rate(kPrior[length], 4);
+    for (size_t kind = 0; kind < kKinds; ++kind) {
+      for (size_t count = 0; count < kCounts; ++count) {
+        const float odds = stretch(kPrior[length]) + (kind == 0 ? (count > 0 ? 0.8f : 0) : -0.4f);
+        trust_[(length * kKinds + kind) * kCounts + count] = Rate(squash(odds), 4);
+      }
     }
   }
 }
