@@ -139,6 +139,7 @@ bool Session::in_flight() {
 // were done. A body that refused a request counts rows otherwise than we do: it starts over.
 Status Session::settle() {
   chunks_.clear();
+  pending_.clear();
   while (in_flight()) {
     Status status = receive();
     if (!status.ok() && !refused_) return status;
@@ -177,15 +178,17 @@ Status Session::recover() {
 
 Status Session::try_recover() {
   SPLITD_TRY(reopen());
-  keep_due_ = false;
+  pending_.forget_dead();
   SPLITD_ASSIGN(LayerRun head, LayerRun::open(*pipeline_.head, pipeline_.head_layers,
-                                              {shape_.n_ctx, 0, shape_.type}));
+                                              {shape_.n_ctx, pending_.n_row(), shape_.type}));
   SPLITD_TRY(replay(head, tail_.timeline().n_committed()));
   size_t at = tail_.timeline().n_committed();
   for (const uint32_t n : chunks_) {
     SPLITD_TRY(replay_chunk(head, std::span(tokens_).subspan(at, n)));
     at += n;
   }
+  for (uint32_t i = 0; i < pending_.n_owed(); ++i)
+    SPLITD_TRY(replay_frame(head, pending_.frame(i)));
   return {};
 }
 
@@ -220,6 +223,29 @@ Status Session::replay_chunk(LayerRun& head, std::span<const uint32_t> tokens) {
   return send(request, rows);
 }
 
+// …and what is left of a frame in flight. Here too ids are those of the scratch head.
+Status Session::replay_frame(LayerRun& head, PendingFrame& frame) {
+  const std::span<PendingRow> rows = pending_.rows_of(frame);
+  ids_.clear();
+  parents_.clear();
+  for (uint32_t i = 0; i < frame.n_row; ++i) {
+    ids_.push_back(rows[i].token);
+    parents_.push_back(std::max(rows[i].parent - static_cast<int32_t>(frame.first), -1));
+    rows[i].body_id = next_body_id_ + i;
+  }
+  const RowId text_end = head.timeline().last_committed();
+  TimelineRequest request;
+  request.append =
+      Frame{.first = next_body_id_,
+            .base = rows[0].parent < 0 ? text_end : pending_.row(rows[0].parent).body_id,
+            .n_row = frame.n_row,
+            .parents = parents_};
+  SPLITD_TRY(embed(ids_));
+  SPLITD_TRY(head.run(request, rows_.data(), [this] { return go_on(); }));
+  frame.is_alone = false;  // what it costs now is no step's
+  return send(request, rows_);
+}
+
 // The ends are cut at once; the body hears of it with the next request.
 Status Session::rewind_ends(uint32_t n_token) {
   TimelineRequest request;
@@ -230,7 +256,7 @@ Status Session::rewind_ends(uint32_t n_token) {
   SPLITD_TRY(tail_.run(request, nullptr, never_stop));
   tokens_.resize(n_token);
   body_ids_.resize(n_token);
-  keep_due_ = false;
+  keep_ = {};
   rewind_due_ = true;
   if (n_token == 0) high_ = 0;
   mark_done(n_token);
@@ -381,7 +407,8 @@ Result<Generated> Session::generate(std::span<const uint32_t> prompt,
     pipeline_.tail->norm(std::span(rows_).last(d_model()), normed.data());
     pipeline_.tail->project(normed, logits_.data());
     out.prefill_ms = ms_since(start);
-    return decode(out, options, sampler, on_token);
+    Task task{out, options, sampler, on_token};
+    return decode(task);
   };
   SPLITD_TRY(end(work()));
   out.decode_ms = ms_since(start) - out.prefill_ms;

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -16,7 +17,9 @@
 #include "kernels/kernels.h"
 #include "runtime/base/progress.h"
 #include "runtime/base/result.h"
+#include "runtime/decode/controller.h"
 #include "runtime/decode/drafter.h"
+#include "runtime/decode/pending_tree.h"
 #include "runtime/decode/sampler.h"
 #include "runtime/engine/layer_run.h"
 #include "runtime/engine/stage.h"
@@ -37,6 +40,10 @@ struct Pipeline {
   uint32_t first_chunk_rows = 0;  // from here on they grow (0: all are alike)
   uint32_t chunks_in_flight = 3;  // at most kReplyWindow - 1: cancel() needs one
 
+  // What the body takes: rows of one request, rows beside the text.
+  uint32_t max_rows = kMostFrameRows;
+  uint32_t max_pending = UINT32_MAX;
+
   // Ranks followers for drafters; nullptr: the best table of this machine.
   const kernels::KernelTable* table = nullptr;
 };
@@ -44,7 +51,11 @@ struct Pipeline {
 struct GenerateOptions {
   uint32_t max_tokens = 1024;
   std::vector<uint32_t> stop_ids;  // any of them ends the text
-  Drafter* drafter = nullptr;      // nullptr: one token a step
+
+  Drafter* drafter = nullptr;  // nullptr: one token a step
+  // Decides how much is sent. nullptr: frames as large as may be, so many of them in flight.
+  Controller* controller = nullptr;
+  uint32_t most_frames = 1;
 };
 
 enum class FinishReason : uint8_t { stop, length, callback };
@@ -56,8 +67,12 @@ struct Generated {
   uint32_t n_reused = 0;  // prompt tokens that were not computed again
   double prefill_ms = 0;
   double decode_ms = 0;
+
+  // Every frame is a step, also one that was sent in vain.
   uint64_t n_step = 0;
-  uint64_t n_row = 0;  // rows sent in steps
+  uint64_t n_row = 0;        // rows sent in steps
+  uint32_t most_frames = 0;  // that were in flight at once and could still become text
+  double draft_ms = 0;
 };
 
 class Session {
@@ -82,13 +97,14 @@ class Session {
   void cancel();
 
  private:
-  struct Row {  // of the frame at hand
-    uint32_t token;
-    int32_t parent;   // index in the frame; −1: the text before
-    RowId tail_id;    // kNoRow until the tail has seen it
-    uint32_t logits;  // which row of logits_, where the tail has seen it
-    uint32_t next;    // the token sampled there, where the walk came
-    bool reached;     // by the walk
+  struct Task {  // a text that is being generated
+    Generated& out;
+    const GenerateOptions& options;
+    Sampler& sampler;
+    const std::function<bool(uint32_t)>& on_token;
+    bool more = true;
+
+    bool accept(uint32_t token);
   };
   // A body that forgets a session this often in a row will not keep it.
   static constexpr int kMostRecoveries = 5;
@@ -107,6 +123,7 @@ class Session {
   Status try_recover();
   Status replay(LayerRun& head, size_t n_token);
   Status replay_chunk(LayerRun& head, std::span<const uint32_t> tokens);
+  Status replay_frame(LayerRun& head, PendingFrame& frame);
   Status cut_to(uint32_t n_token);
   Status send(const TimelineRequest& request, std::span<const float> rows);
   Status receive();
@@ -121,17 +138,30 @@ class Session {
   Status embed(std::span<const uint32_t> tokens);
   Status send_chunk(std::span<const uint32_t> tokens);
   Status finish_chunk(uint32_t n_row);
-  Status decode(Generated& out, const GenerateOptions& options, Sampler& sampler,
-                const std::function<bool(uint32_t)>& on_token);
-  Status send_step(uint32_t last_token, const Draft& draft);
+
+  // session_decode.cpp
+  Status decode(Task& task);
+  Status draft(Task& task, uint32_t base, uint32_t most);
   Status check_draft(const Drafter& drafter) const;
-  void choose_wave(uint32_t row);
-  Status evaluate(uint32_t row);
-  void rank(uint32_t row);
-  std::span<float> logits_of(const Row& row);
-  void show(Drafter& drafter, Sampler& sampler, std::span<const uint32_t> text,
-            std::span<const uint32_t> accepted);
-  Status keep_row(uint32_t row);
+  void trim_draft(uint32_t position);
+  Status fill(Task& task);
+  Status send_first(Task& task);
+  Result<bool> send_below_leaf(Task& task);
+  Status send_frame(Task& task, PendingFrame& frame, std::chrono::steady_clock::time_point start);
+  Status take_reply(Task& task);
+  Status walk(Task& task);
+  Status keep_path(uint32_t row, int32_t child);
+  Status finish();
+
+  // session_verify.cpp
+  std::span<float> logits_of(const PendingRow& row);
+  void choose_wave(Task& task, uint32_t row);
+  Status evaluate(Task& task, uint32_t row);
+  void rank(const PendingRow& row);
+  SeenRow seen_row(const PendingRow& row) const;
+  void show(Task& task, const PendingFrame& frame);
+  void show_frames(Task& task, uint32_t row, int32_t child);
+
   bool go_on() const { return !cancelled_.load(std::memory_order_relaxed); }
 
   Pipeline pipeline_;
@@ -155,25 +185,37 @@ class Session {
   std::deque<uint32_t> chunks_;   // rows of each chunk of the prompt that has not come back
   uint32_t high_ = 0;             // rows computed since the text last started over
   RowId next_body_id_ = 0;
-  bool keep_due_ = false;    // the body has not been told of body_ids_.back()
-  bool rewind_due_ = false;  // … nor that its text is no longer than tokens_
+  bool rewind_due_ = false;  // the body has not been told that its text is no longer than tokens_
 
-  std::vector<Row> frame_;
-  RowId frame_body_id_ = 0;  // of the frame's first row
-  RowId frame_head_id_ = 0;
-  std::vector<int32_t> parents_;
-  std::vector<uint32_t> ids_;   // tokens to embed
-  StageReply reply_;            // its rows: the frame's hidden states, from the body
-  std::vector<float> rows_;     // on their way through head or tail
-  std::vector<uint32_t> wave_;  // rows of the frame that the tail sees together
-  std::vector<float> logits_;   // of the frame's rows that the tail has seen, in that order
-  uint32_t n_logits_ = 0;
+  PendingTree pending_;
+  std::vector<uint32_t> text_;  // tokens_, and what is known beyond: the text as it is read
   Draft draft_;
+  uint32_t end_position_ = 0;  // rows from here on could not add a token
+  // What the body has not been told: that the text goes to a row, which hangs in pending_ as its
+  // root or else is the last of tokens_.
+  struct {
+    bool is_due = false;
+    bool is_root = false;
+    bool alone = false;
+    RowId head_id = 0;
+  } keep_;
+  std::vector<int32_t> parents_;
+  std::vector<uint32_t> ids_;     // tokens to embed
+  StageReply reply_;              // its rows: hidden states of the frame at hand, from the body
+  std::vector<float> rows_;       // on their way through head or tail
+  std::vector<uint32_t> depths_;  // of a draft's rows
+  std::vector<uint32_t> wave_;    // rows that the tail sees together
+  std::vector<float> path_;       // probabilities of those on the likeliest path
+  std::vector<float> logits_;     // of the frame's rows that the tail has seen, in that order
+  uint32_t n_logits_ = 0;
 
   // What drafters are shown.
   uint32_t n_top_ = 0;
   std::vector<uint32_t> top_;  // n_top_ for each row of logits_
   std::vector<float> top_probability_;
+  SeenRow base_;  // the row that the next frame hangs from
+  std::vector<uint32_t> base_top_;
+  std::vector<float> base_top_probability_;
   std::vector<float> probabilities_;  // of one row, by token
   std::vector<SeenRow> seen_;
 };

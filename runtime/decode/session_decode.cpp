@@ -1,8 +1,10 @@
 // The verify loop. The last token and a draft under it go through the model together; then the walk
 // samples at each row and follows the draft as long as the sampled token is in it. What is sampled
 // depends on the row's logits, the seed and the position alone, so the text is that of one token at
-// a time, whatever was drafted.
+// a time, whatever was drafted. While a frame is in flight, others may follow it below its
+// likeliest leaf; the walk goes on in them, or they die.
 #include <algorithm>
+#include <chrono>
 #include <string>
 
 #include "runtime/decode/session.h"
@@ -10,47 +12,84 @@
 namespace splitd {
 
 using Edit = TimelineRequest::Edit;
+using Clock = std::chrono::steady_clock;
 
-// Sends the last token's row with the draft below it, and what the step before kept.
-Status Session::send_step(uint32_t last_token, const Draft& draft) {
-  const auto n = static_cast<uint32_t>(draft.tokens.size() + 1);
-  frame_.clear();
-  parents_.clear();
-  ids_.clear();
-  for (uint32_t i = 0; i < n; ++i) {
-    const int32_t parent = i == 0 ? -1 : draft.parents[i - 1] + 1;
-    frame_.push_back({i == 0 ? last_token : draft.tokens[i - 1], parent, kNoRow, 0, 0, false});
-    parents_.push_back(parent);
-    ids_.push_back(frame_.back().token);
-  }
-  n_logits_ = 0;
+static double ms_since(Clock::time_point start) {
+  return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
+}
 
-  SPLITD_TRY(embed(ids_));
-  TimelineRequest request;
-  frame_head_id_ = head_.timeline().next_id();
-  request.append = Frame{.first = frame_head_id_,
-                         .base = head_.timeline().last_committed(),
-                         .n_row = n,
-                         .parents = parents_};
-  SPLITD_TRY(head_.run(request, rows_.data(), [this] { return go_on(); }));
-  for (int i = 0;; ++i) {
-    frame_body_id_ = next_body_id_;
-    request.append->first = frame_body_id_;
-    request.append->base = body_ids_.back();
-    request.edit = keep_due_ ? Edit::keep : Edit::none;
-    request.keep = keep_due_ ? body_ids_.back() : kNoRow;
-    SPLITD_TRY(send(request, rows_));
-    keep_due_ = false;
-    Status status = receive();
-    if (status.ok()) break;
-    if (!is_lost(status.error()) || i == kMostRecoveries) return status;
-    SPLITD_TRY(recover());
+// Takes a token into the text; false ends it.
+bool Session::Task::accept(uint32_t token) {
+  out.tokens.push_back(token);
+  sampler.push(token, true);
+  more = on_token(token);
+  if (!more) out.reason = FinishReason::callback;
+  const auto& stops = options.stop_ids;
+  if (std::find(stops.begin(), stops.end(), token) != stops.end()) {
+    out.reason = FinishReason::stop;
+    more = false;
   }
-  mark_done(body_ids_.size());
-  if (reply_.ids.size() != n || reply_.rows.size() != rows_.size()) {
-    return peer_error("the body answered " + std::to_string(reply_.ids.size()) + " rows of " +
-                      std::to_string(n));
+  more = more && out.tokens.size() < options.max_tokens;
+  return more;
+}
+
+Status Session::decode(Task& task) {
+  const GenerateOptions& options = task.options;
+  if (options.max_tokens == 0) return {};
+  task.out.tokens.reserve(std::min<size_t>(options.max_tokens, shape_.n_ctx + 1));
+  text_.reserve(size_t{shape_.n_ctx} + 1);
+  text_.assign(tokens_.begin(), tokens_.end());
+  // The row of the last token but one brings the last.
+  const uint64_t end = tokens_.size() + uint64_t{options.max_tokens} - 1;
+  end_position_ = static_cast<uint32_t>(std::min<uint64_t>(shape_.n_ctx, end));
+  pending_.clear();
+  pending_.reserve(shape_.max_pending);
+  n_top_ = 0;
+  if (options.drafter != nullptr) {
+    n_top_ = std::min(options.drafter->n_top(), n_vocab());
+    options.drafter->begin(text_);
   }
+  SPLITD_ASSIGN(const uint32_t token,
+                task.sampler.sample(std::span(logits_).first(n_vocab()), tokens_.size()));
+  text_.push_back(token);
+  task.accept(token);
+  while (task.more && tokens_.size() < shape_.n_ctx) {
+    SPLITD_TRY(fill(task));
+    SPLITD_TRY(take_reply(task));
+    SPLITD_TRY(walk(task));
+  }
+  return finish();
+}
+
+// ---- Drafts
+
+// A guess of what follows the text and, where the tree has rows, the path down to `base` in it.
+Status Session::draft(Task& task, uint32_t base, uint32_t most) {
+  draft_.clear();
+  const size_t n_certain = text_.size();
+  if (!pending_.empty()) {
+    text_.resize(size_t{pending_.row(base).position} + 1);
+    for (uint32_t at = base; at != 0; at = static_cast<uint32_t>(pending_.row(at).parent)) {
+      text_[pending_.row(at).position] = pending_.row(at).token;
+    }
+  }
+  const auto position = static_cast<uint32_t>(text_.size());
+  if (const Controller* controller = task.options.controller) {
+    most = std::min(most, controller->budget());
+  }
+  Status status;
+  if (position < end_position_ && most > 0) {
+    const Clock::time_point start = Clock::now();
+    status = task.options.drafter->propose({text_, n_certain, most, position}, draft_);
+    task.out.draft_ms += ms_since(start);
+  }
+  text_.resize(n_certain);
+  if (!status.ok()) {
+    return status.take_error().within("drafter " + std::string(task.options.drafter->name()));
+  }
+  SPLITD_TRY(check_draft(*task.options.drafter));
+  draft_.cut(most);
+  trim_draft(position);
   return {};
 }
 
@@ -65,228 +104,232 @@ Status Session::check_draft(const Drafter& drafter) const {
   }
   for (size_t i = 0; i < n; ++i) {
     const int32_t parent = draft_.parents[i];
+    const float probability = draft_.probabilities[i];
+    const std::string row = "row " + std::to_string(i);
     if (parent < -1 || parent >= static_cast<int64_t>(i)) {
-      return failed(who + "row " + std::to_string(i) + " has parent " + std::to_string(parent));
+      return failed(who + row + " has parent " + std::to_string(parent));
     }
     if (draft_.tokens[i] >= n_vocab()) {
-      return failed(who + "row " + std::to_string(i) + " is token " +
-                    std::to_string(draft_.tokens[i]) + "; the vocabulary has " +
-                    std::to_string(n_vocab()));
+      return failed(who + row + " is token " + std::to_string(draft_.tokens[i]) +
+                    "; the vocabulary has " + std::to_string(n_vocab()));
     }
-    const float probability = draft_.probabilities[i];
     if (!(probability >= 0 && probability <= 1)) {
-      return failed(who + "row " + std::to_string(i) + " has probability " +
-                    std::to_string(probability));
+      return failed(who + row + " has probability " + std::to_string(probability));
     }
   }
   return {};
 }
 
-// Rows for the tail, to wave_: `row` and the likeliest path below it; with the first wave what the
-// drafter wants to see.
-void Session::choose_wave(uint32_t row) {
-  wave_.assign(1, row);
-  int32_t leaf = static_cast<int32_t>(row);
-  // Children stand behind their parents, siblings with the likelier first.
-  for (uint32_t i = row + 1; i < frame_.size(); ++i) {
-    if (frame_[i].parent != leaf) continue;
-    wave_.push_back(i);
-    leaf = static_cast<int32_t>(i);
-  }
-  if (row != 0) return;
-  const size_t n_path = wave_.size();
+// Drops what is too deep to bring a token; the first row stands at `position`.
+void Session::trim_draft(uint32_t position) {
+  const uint32_t most_depth = end_position_ - std::min(position, end_position_);
+  depths_.clear();
+  bool fits = true;
   for (size_t i = 0; i < draft_.size(); ++i) {
-    if (draft_.wanted[i] == 0) continue;
-    for (auto at = static_cast<int32_t>(i + 1);
-         std::find(wave_.begin(), wave_.end(), static_cast<uint32_t>(at)) == wave_.end();
-         at = frame_[static_cast<size_t>(at)].parent) {
-      wave_.push_back(static_cast<uint32_t>(at));
-    }
+    const int32_t parent = draft_.parents[i];
+    depths_.push_back(parent < 0 ? 1 : depths_[static_cast<size_t>(parent)] + 1);
+    fits = fits && depths_.back() <= most_depth;
   }
-  if (wave_.size() > n_path) std::sort(wave_.begin(), wave_.end());
+  if (fits) return;
+  parents_.clear();  // where rows moved to
+  uint32_t n = 0;
+  for (size_t i = 0; i < draft_.size(); ++i) {
+    parents_.push_back(depths_[i] <= most_depth ? static_cast<int32_t>(n) : -1);
+    if (depths_[i] > most_depth) continue;
+    const int32_t parent = draft_.parents[i];
+    draft_.tokens[n] = draft_.tokens[i];
+    draft_.parents[n] = parent < 0 ? -1 : parents_[static_cast<size_t>(parent)];
+    draft_.probabilities[n] = draft_.probabilities[i];
+    draft_.wanted[n++] = draft_.wanted[i];
+  }
+  draft_.cut(n);
 }
 
-// Sends a wave from `row` on through the tail as one batch, to logits.
-Status Session::evaluate(uint32_t row) {
-  choose_wave(row);
-  const size_t d = d_model(), n = wave_.size();
-  rows_.resize(n * d);
-  parents_.clear();
-  for (size_t i = 0; i < n; ++i) {
-    std::copy_n(reply_.rows.begin() + static_cast<std::ptrdiff_t>(wave_[i] * d), d,
-                rows_.begin() + static_cast<std::ptrdiff_t>(i * d));
-    const auto parent =
-        std::lower_bound(wave_.begin(), wave_.begin() + static_cast<std::ptrdiff_t>(i),
-                         static_cast<uint32_t>(frame_[wave_[i]].parent));
-    parents_.push_back(i == 0 ? -1 : static_cast<int32_t>(parent - wave_.begin()));
+// ---- Sending
+
+// Whatever is worth being in flight: the last token with a draft, and frames below the likeliest
+// leaf of those before.
+Status Session::fill(Task& task) {
+  if (!go_on()) return Error{ErrorKind::interrupted, "interrupted"};
+  if (pending_.empty()) SPLITD_TRY(send_first(task));
+  const uint32_t most =
+      task.options.controller != nullptr ? kReplyWindow : task.options.most_frames;
+  while (pending_.n_owed() < std::min(most, pipeline_.chunks_in_flight)) {
+    SPLITD_ASSIGN(const bool sent, send_below_leaf(task));
+    if (!sent) break;
   }
-  const int32_t parent = frame_[row].parent;
+  task.out.most_frames = std::max(task.out.most_frames, pending_.n_live());
+  return {};
+}
+
+Status Session::send_first(Task& task) {
+  const Clock::time_point start = Clock::now();
+  draft_.clear();
+  if (task.options.drafter != nullptr) {
+    SPLITD_TRY(draft(task, 0, std::min(pipeline_.max_rows, shape_.max_pending) - 1));
+    if (Controller* const controller = task.options.controller) {
+      draft_.cut(controller->rows_worth(draft_));
+    }
+  }
+  const auto position = static_cast<uint32_t>(text_.size() - 1);
+  return send_frame(task, pending_.add(text_.back(), position, draft_), start);
+}
+
+// False: there is no room, or nothing that is worth it.
+Result<bool> Session::send_below_leaf(Task& task) {
+  const uint32_t room = std::min(pipeline_.max_rows, shape_.max_pending - pending_.n_row());
+  if (task.options.drafter == nullptr || room == 0) return false;
+  const Clock::time_point start = Clock::now();
+  const uint32_t leaf = pending_.likeliest_leaf(0);
+  SPLITD_TRY(draft(task, leaf, room));
+  if (const Controller* controller = task.options.controller) {
+    const InFlight flight{.n_frame = pending_.n_owed(),
+                          .n_row = pending_.n_row(),
+                          .probability = static_cast<double>(pending_.row(leaf).probability)};
+    draft_.cut(controller->rows_worth_below(flight, draft_));
+  }
+  if (draft_.size() == 0) return false;
+  SPLITD_TRY(send_frame(task, pending_.add_below(leaf, draft_), start));
+  return true;
+}
+
+// Runs the frame's rows through the head and hands them to the body, with what it is to keep.
+Status Session::send_frame(Task& task, PendingFrame& frame, Clock::time_point start) {
+  const std::span<PendingRow> rows = pending_.rows_of(frame);
+  parents_.clear();
+  ids_.clear();
+  for (const PendingRow& row : rows) {
+    const int32_t parent = row.parent - static_cast<int32_t>(frame.first);
+    parents_.push_back(std::max(parent, -1));
+    ids_.push_back(row.token);
+  }
+  SPLITD_TRY(embed(ids_));
+  const PendingRow* base = rows[0].parent < 0 ? nullptr : &pending_.row(rows[0].parent);
+  const RowId text_end = keep_.is_due ? keep_.head_id : head_.timeline().last_committed();
   TimelineRequest request;
-  request.append = Frame{.first = tail_.timeline().next_id(),
-                         .base = parent < 0 ? tail_.timeline().last_committed()
-                                            : frame_[static_cast<size_t>(parent)].tail_id,
-                         .n_row = static_cast<uint32_t>(n),
+  request.edit = keep_.is_due ? Edit::keep : Edit::none;
+  request.keep = keep_.head_id;
+  request.alone = keep_.alone;
+  request.append = Frame{.first = head_.timeline().next_id(),
+                         .base = base == nullptr ? text_end : base->head_id,
+                         .n_row = frame.n_row,
                          .parents = parents_};
-  SPLITD_TRY(tail_.run(request, rows_.data(), [this] { return go_on(); }));
-  pipeline_.tail->norm(rows_, rows_.data());
-  if (logits_.size() < (n_logits_ + n) * n_vocab()) logits_.resize((n_logits_ + n) * n_vocab());
-  pipeline_.tail->project(rows_, logits_.data() + size_t{n_logits_} * n_vocab());
-  for (size_t i = 0; i < n; ++i) {
-    frame_[wave_[i]].tail_id = request.append->first + static_cast<RowId>(i);
-    frame_[wave_[i]].logits = n_logits_++;
-    rank(wave_[i]);
+  SPLITD_TRY(head_.run(request, rows_.data(), [this] { return go_on(); }));
+  for (uint32_t i = 0; i < frame.n_row; ++i) rows[i].head_id = request.append->first + i;
+
+  request.keep = keep_.is_root ? pending_.row(0).body_id : body_ids_.back();
+  request.append->first = next_body_id_;
+  request.append->base = base == nullptr ? body_ids_.back() : base->body_id;
+  for (uint32_t i = 0; i < frame.n_row; ++i) rows[i].body_id = next_body_id_ + i;
+  frame.head_ms = ms_since(start);
+  frame.submitted = Clock::now();
+  SPLITD_TRY(send(request, rows_));
+  keep_ = {};
+  mark_done(tokens_.size());
+  high_ = std::max(high_, static_cast<uint32_t>(tokens_.size()) + pending_.n_row());
+  task.out.n_step += 1;
+  task.out.n_row += frame.n_row;
+  return {};
+}
+
+// ---- Walking
+
+// Waits for the oldest frame that is still alive, to reply_. When the body has forgotten the
+// session, another one gets the frames again.
+Status Session::take_reply(Task& task) {
+  for (int n_lost = 0;;) {
+    Status status = receive();
+    if (!status.ok()) {
+      if (!is_lost(status.error()) || ++n_lost > kMostRecoveries) return status;
+      SPLITD_TRY(recover());
+      continue;
+    }
+    if (pending_.frame(0).n_row > 0) break;
+    pending_.pop();
+  }
+  const PendingFrame& frame = pending_.frame(0);
+  for (const PendingRow& row : pending_.rows_of(frame)) {
+    if (std::binary_search(reply_.ids.begin(), reply_.ids.end(), row.body_id)) continue;
+    return peer_error("the body answered without row " + std::to_string(row.body_id));
+  }
+  if (reply_.rows.size() != reply_.ids.size() * d_model()) {
+    return peer_error("the body answered " + std::to_string(reply_.ids.size()) + " rows with " +
+                      std::to_string(reply_.rows.size()) + " values");
+  }
+  if (Controller* const controller = task.options.controller) {
+    controller->observe({.n_row = frame.n_sent,
+                         .head_ms = frame.head_ms,
+                         .wait_ms = ms_since(frame.submitted),
+                         .body_ms = reply_.body_ms,
+                         .alone = frame.is_alone,
+                         .bytes_up = reply_.bytes_up,
+                         .bytes_down = reply_.bytes_down});
   }
   return {};
 }
 
-std::span<float> Session::logits_of(const Row& row) {
-  return std::span(logits_).subspan(size_t{row.logits} * n_vocab(), n_vocab());
-}
-
-// The row's likeliest followers, before the sampler changes its logits.
-void Session::rank(uint32_t row) {
-  if (n_top_ == 0) return;
-  const std::span<const float> logits = logits_of(frame_[row]);
-  probabilities_.assign(logits.begin(), logits.end());
-  const kernels::RowKernels& kernels = pipeline_.table->rows;
-  kernels.softmax(probabilities_.data(), probabilities_.size());
-  const size_t at = size_t{frame_[row].logits} * n_top_;
-  if (top_.size() < at + n_top_) {
-    top_.resize(at + n_top_);
-    top_probability_.resize(at + n_top_);
+// Follows the text through the frame that came back.
+Status Session::walk(Task& task) {
+  PendingFrame& frame = pending_.frame(0);
+  n_logits_ = 0;
+  uint32_t at = 0;
+  int32_t child = -1;
+  while (true) {
+    if (pending_.row(at).tail_id == kNoRow) SPLITD_TRY(evaluate(task, at));
+    PendingRow& row = pending_.row(at);
+    SPLITD_ASSIGN(row.next, task.sampler.sample(logits_of(row), uint64_t{row.position} + 1));
+    row.is_reached = true;
+    text_.push_back(row.next);
+    child = task.accept(row.next) ? pending_.child(at, row.next) : -1;
+    if (child < 0 || static_cast<uint32_t>(child) >= frame.n_row) break;
+    at = static_cast<uint32_t>(child);
   }
-  kernels.top_k(probabilities_.data(), probabilities_.size(), n_top_, top_probability_.data() + at,
-                top_.data() + at);
-}
-
-// Shows the drafter what became of its draft. Where the walk did not come, what follows is a guess:
-// without the penalties of tokens on the way there.
-void Session::show(Drafter& drafter, Sampler& sampler, std::span<const uint32_t> text,
-                   std::span<const uint32_t> accepted) {
-  seen_.clear();
-  for (uint32_t i = 0; i < frame_.size(); ++i) {
-    Row& row = frame_[i];
-    if (row.tail_id == kNoRow) continue;
-    if (!row.reached) {
-      uint64_t position = text.size();
-      for (int32_t at = row.parent; at >= 0; at = frame_[static_cast<size_t>(at)].parent)
-        ++position;
-      const Result<uint32_t> next = sampler.sample(logits_of(row), position);
-      if (!next) continue;
-      row.next = *next;
-    }
-    SeenRow seen;
-    seen.row = static_cast<int32_t>(i) - 1;
-    seen.next = row.next;
-    if (n_top_ != 0) {
-      seen.top = std::span(top_).subspan(size_t{row.logits} * n_top_, n_top_);
-      seen.top_probability =
-          std::span(top_probability_).subspan(size_t{row.logits} * n_top_, n_top_);
-    }
-    seen_.push_back(seen);
+  if (task.options.drafter != nullptr) show_frames(task, at, child);
+  SPLITD_TRY(keep_path(at, child));
+  if (child >= 0) {
+    pending_.go_on_from(static_cast<uint32_t>(child));
+  } else {
+    pending_.drop_rows();
   }
-  drafter.observe({text, &draft_, accepted, seen_});
+  pending_.pop();
+  return {};
 }
 
-// The walk ended at `row`: its path becomes text. The body is told with the next request.
-Status Session::keep_row(uint32_t row) {
+// The path to `row` is text now. The tail keeps it at once; head and body are told with the next
+// frame, and of `child` too, where the walk will go on.
+Status Session::keep_path(uint32_t row, int32_t child) {
   TimelineRequest request;
   request.edit = Edit::keep;
-  const auto never_stop = [] { return true; };
-  request.keep = frame_head_id_ + row;
-  SPLITD_TRY(head_.run(request, nullptr, never_stop));
-  request.keep = frame_[row].tail_id;
-  SPLITD_TRY(tail_.run(request, nullptr, never_stop));
+  request.keep = pending_.row(row).tail_id;
+  request.alone = true;
+  SPLITD_TRY(tail_.run(request, nullptr, [] { return true; }));
   const size_t first = tokens_.size();
-  for (auto at = static_cast<int32_t>(row); at >= 0; at = frame_[static_cast<size_t>(at)].parent) {
-    tokens_.push_back(frame_[static_cast<size_t>(at)].token);
-    body_ids_.push_back(frame_body_id_ + static_cast<RowId>(at));
+  for (auto at = static_cast<int32_t>(row); at >= 0; at = pending_.row(at).parent) {
+    tokens_.push_back(pending_.row(at).token);
+    body_ids_.push_back(pending_.row(at).body_id);
   }
   std::reverse(tokens_.begin() + static_cast<std::ptrdiff_t>(first), tokens_.end());
   std::reverse(body_ids_.begin() + static_cast<std::ptrdiff_t>(first), body_ids_.end());
-  high_ = std::max(high_, static_cast<uint32_t>(tokens_.size() + frame_.size()));
-  keep_due_ = true;
+  keep_.is_due = true;
+  keep_.is_root = child >= 0;
+  keep_.head_id = pending_.row(child >= 0 ? static_cast<uint32_t>(child) : row).head_id;
+  // Without other rows than the path's there is nothing below it.
+  keep_.alone = child < 0 && pending_.n_row() > tokens_.size() - first;
   return {};
 }
 
-Status Session::decode(Generated& out, const GenerateOptions& options, Sampler& sampler,
-                       const std::function<bool(uint32_t)>& on_token) {
-  // Takes a token into the text; false ends it.
-  const auto accept = [&](uint32_t token) {
-    out.tokens.push_back(token);
-    sampler.push(token, true);
-    const bool wanted = on_token(token);
-    const auto& stops = options.stop_ids;
-    if (std::find(stops.begin(), stops.end(), token) != stops.end()) {
-      out.reason = FinishReason::stop;
-      return false;
-    }
-    if (!wanted) out.reason = FinishReason::callback;
-    return wanted && out.tokens.size() < options.max_tokens;
-  };
-
-  if (options.max_tokens == 0) return {};
-  out.tokens.reserve(std::min<size_t>(options.max_tokens, shape_.n_ctx + 1));
-  SPLITD_ASSIGN(uint32_t token,
-                sampler.sample(std::span(logits_).first(n_vocab()), tokens_.size()));
-  bool more = accept(token);
-  Drafter* const drafter = options.drafter;
-  std::vector<uint32_t> text(tokens_);
-  text.reserve(shape_.n_ctx + 1);
-  if (drafter != nullptr) {
-    n_top_ = std::min(drafter->n_top(), n_vocab());
-    drafter->begin(text);
-  }
-  while (more && tokens_.size() < shape_.n_ctx) {
-    if (!go_on()) return Error{ErrorKind::interrupted, "interrupted"};
-    // Rows below the one kept last stay pending until the next is kept: they take the other half.
-    const size_t room =
-        std::min<size_t>({std::max(1u, shape_.max_pending / 2), shape_.n_ctx - tokens_.size(),
-                          options.max_tokens - out.tokens.size()});
-    draft_.clear();
-    if (drafter != nullptr) {
-      text.assign(tokens_.begin(), tokens_.end());
-      text.push_back(token);
-      const auto budget = static_cast<uint32_t>(room - 1);
-      if (budget > 0) {
-        SPLITD_TRY(drafter->propose({text, text.size(), budget, text.size()}, draft_));
-        SPLITD_TRY(check_draft(*drafter));
-        draft_.cut(budget);
-      }
-    }
-    SPLITD_TRY(send_step(token, draft_));
-    out.n_step += 1;
-    out.n_row += frame_.size();
-
-    uint32_t row = 0;
-    const size_t n_before = out.tokens.size();
-    while (true) {
-      if (frame_[row].tail_id == kNoRow) SPLITD_TRY(evaluate(row));
-      SPLITD_ASSIGN(token, sampler.sample(logits_of(frame_[row]),
-                                          tokens_.size() + 1 + out.tokens.size() - n_before));
-      frame_[row].next = token;
-      frame_[row].reached = true;
-      more = accept(token);
-      if (!more) break;
-      uint32_t child = row + 1;
-      while (child < frame_.size() &&
-             (frame_[child].parent != static_cast<int32_t>(row) || frame_[child].token != token)) {
-        ++child;
-      }
-      if (child == frame_.size()) break;
-      row = child;
-    }
-    if (drafter != nullptr) {
-      show(*drafter, sampler, text, std::span(out.tokens).subspan(n_before));
-    }
-    SPLITD_TRY(keep_row(row));
-  }
-  if (!keep_due_) return {};
-  // Nobody waits for this one: its reply is taken when the next text begins.
+// The text is over. Nobody waits for this request: its reply is taken when the next text begins,
+// and those of frames that are still in flight.
+Status Session::finish() {
+  pending_.clear();
+  if (!keep_.is_due) return {};
   TimelineRequest request;
   request.edit = Edit::keep;
+  request.keep = keep_.head_id;
+  request.alone = keep_.alone;
+  SPLITD_TRY(head_.run(request, nullptr, [] { return true; }));
   request.keep = body_ids_.back();
-  keep_due_ = false;
+  keep_ = {};
   return send(request, {});
 }
 

@@ -41,6 +41,11 @@ struct StageReply {
   std::vector<RowId> ids;      // rows that were alive when the reply was made, in request order
   std::vector<RowId> dead;     // the others
   std::vector<float> rows;     // (ids.size(), d_model)
+
+  // What it took, where that is known: computing there, and the messages both ways.
+  double body_ms = 0;
+  uint64_t bytes_up = 0;
+  uint64_t bytes_down = 0;
 };
 
 // How an error says that rows are gone which the session needs: rewind to 0, or open another one,

@@ -103,9 +103,12 @@ Timeline::After Timeline::after_edit(const TimelineRequest& request) {
     marks_.assign(pending_.size(), 0);
     return {request.rewind == 0 ? kNoRow : committed_[request.rewind - 1], request.rewind, 0};
   }
-  if (request.edit == Edit::keep && request.keep != last_committed()) {
-    const uint32_t n_below = mark_below(request.keep);
-    return {request.keep, find_pending(request.keep)->position + 1, n_below};
+  if (request.edit == Edit::keep && (request.alone || request.keep != last_committed())) {
+    const Pending* row = find_pending(request.keep);
+    const uint32_t n_committed = row == nullptr ? this->n_committed() : row->position + 1;
+    if (!request.alone) return {request.keep, n_committed, mark_below(request.keep)};
+    marks_.assign(pending_.size(), 0);
+    return {request.keep, n_committed, 0};
   }
   marks_.assign(pending_.size(), 1);
   return {last_committed(), n_committed(), n_pending()};
@@ -214,10 +217,14 @@ void Timeline::kill_unmarked() {
   pending_.resize(kept);
 }
 
-// The path to `id` becomes committed, rows neither on it nor below it die.
-void Timeline::commit_path(RowId id) {
-  if (id == last_committed()) return;
-  mark_below(id);
+// The path to `id` becomes committed, rows neither on it nor below it die; `alone`, also those.
+void Timeline::commit_path(RowId id, bool alone) {
+  if (id == last_committed() && !alone) return;
+  if (alone) {
+    marks_.assign(pending_.size(), 0);
+  } else {
+    mark_below(id);
+  }
   path_.clear();
   for (const Pending* row = find_pending(id); row != nullptr; row = find_pending(row->parent)) {
     path_.push_back(static_cast<uint32_t>(row - pending_.data()));
@@ -289,7 +296,7 @@ Timeline::Applied Timeline::apply(const TimelineRequest& request) {
   moves_.clear();
   rows_.clear();
   killed_.clear();
-  if (request.edit == Edit::keep) commit_path(request.keep);
+  if (request.edit == Edit::keep) commit_path(request.keep, request.alone);
   if (request.edit == Edit::rewind) cut(request.rewind);
   if (request.append) {
     // Rows that hung from the last committed row hang from an earlier one after a commit: they die.

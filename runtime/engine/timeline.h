@@ -34,6 +34,7 @@ struct TimelineRequest {
   enum class Edit : uint8_t { none, keep, rewind };
   Edit edit = Edit::none;
   RowId keep = kNoRow;  // the path to this row becomes committed
+  bool alone = false;   // with keep: rows below it die too
   uint32_t rewind = 0;  // the committed path is cut to so many rows
   std::optional<Frame> append;
 };
@@ -112,7 +113,7 @@ class Timeline {
   uint32_t frame_depth(const Frame& frame);
   Status check_parents(const Frame& frame) const;
   uint32_t mark_below(RowId id);
-  void commit_path(RowId id);
+  void commit_path(RowId id, bool alone);
   void cut(uint32_t n_row);
   void kill_unmarked();
   void append(const Frame& frame);

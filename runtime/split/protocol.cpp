@@ -64,6 +64,7 @@ void write_step(JsonWriter& json, const StageRequest& request) {
   using Edit = TimelineRequest::Edit;
   const TimelineRequest& timeline = request.timeline;
   if (timeline.edit == Edit::keep) json.field("keep", timeline.keep);
+  if (timeline.edit == Edit::keep && timeline.alone) json.field("alone", true);
   if (timeline.edit == Edit::rewind) json.field("rewind", timeline.rewind);
   if (timeline.append) {
     const Frame& frame = *timeline.append;
@@ -302,6 +303,7 @@ Result<StageRequest> MessageReader::step() {
   if (fields.has("keep")) {
     out.timeline.edit = Edit::keep;
     out.timeline.keep = fields.integer("keep", 0u, kMostU32 - 1);
+    out.timeline.alone = fields.boolean("alone");
   }
   if (fields.has("rewind")) {
     if (out.timeline.edit == Edit::keep)

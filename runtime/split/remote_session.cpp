@@ -184,7 +184,11 @@ Result<bool> RemoteSession::take(const net::Frame& frame, StageReply& reply) {
   if (reader_.type() == MessageType::rows) {
     SPLITD_ASSIGN(const RowsMessage rows, reader_.rows());
     SPLITD_TRY(take_rows(rows, frame.payload, reply));
-    answered(step(rows.seq), rows.ms);
+    Step& step = this->step(rows.seq);
+    reply.body_ms = rows.ms;
+    reply.bytes_up = step.header.size() + step.payload.size();
+    reply.bytes_down = frame.payload.size();  // almost
+    answered(step, rows.ms);
     return true;
   }
   if (reader_.type() != MessageType::error) {

@@ -5,133 +5,14 @@
 
 #include <gtest/gtest.h>
 
-#include <array>
-#include <deque>
-#include <map>
-#include <random>
-#include <set>
 #include <thread>
 
+#include "tests/runtime/decode/test_drafters.h"
+#include "tests/runtime/decode/test_stages.h"
 #include "tests/runtime/engine/golden_model.h"
 
 namespace splitd {
 namespace {
-
-class DirectStage final : public Stage {
- public:
-  explicit DirectStage(Backend& backend) : backend_(backend) {}
-
-  Result<SessionId> open(const KvShape& shape) override {
-    SPLITD_ASSIGN(LayerRun run, LayerRun::open(backend_, backend_.layers(), shape));
-    sessions_.emplace(++last_, Open{std::move(run), {}, false});
-    return last_;
-  }
-  Status submit(SessionId id, const StageRequest& request) override {
-    Open& session = sessions_.at(id);
-    StageReply reply;
-    reply.seq = request.seq;
-    if (++n_request == forget_at) {
-      session.forgotten = true;
-      ++n_forgotten;
-      forget_at += forget_again;
-    }
-    if (session.forgotten) {
-      reply.error = peer_error("lost: forgotten");
-    } else {
-      run(session.run, request, reply);
-    }
-    session.replies.push_back(std::move(reply));
-    return {};
-  }
-  Status next(SessionId id, Deadline, StageReply& reply) override {
-    std::deque<StageReply>& replies = sessions_.at(id).replies;
-    reply = std::move(replies.front());
-    replies.pop_front();
-    return {};
-  }
-  void close(SessionId id) override { sessions_.erase(id); }
-
-  size_t n_request = 0;
-  size_t n_row = 0;
-  size_t forget_at = 0;     // the request that finds its session forgotten
-  size_t forget_again = 0;  // …and another one so many requests later
-  size_t n_forgotten = 0;
-
- private:
-  struct Open {
-    LayerRun run;
-    std::deque<StageReply> replies;
-    bool forgotten;
-  };
-
-  void run(LayerRun& run, const StageRequest& request, StageReply& reply) {
-    reply.rows.assign(request.rows.begin(), request.rows.end());
-    Status status = run.run(request.timeline, reply.rows.data(), [] { return true; });
-    if (!status.ok()) reply.error = status.take_error();
-    for (uint32_t i = 0; request.timeline.append && i < request.timeline.append->n_row; ++i) {
-      reply.ids.push_back(request.timeline.append->first + i);
-    }
-    n_row += reply.ids.size();
-  }
-
-  Backend& backend_;
-  std::map<SessionId, Open> sessions_;
-  SessionId last_ = 0;
-};
-
-// Any tree: right, wrong, empty, as large as allowed.
-class RandomDrafter final : public Drafter {
- public:
-  RandomDrafter(uint32_t seed, std::vector<uint32_t> truth, uint32_t n_vocab)
-      : random_(seed), truth_(std::move(truth)), n_vocab_(n_vocab) {}
-
-  std::string_view name() const override { return "random"; }
-  uint32_t n_top() const override { return 2; }
-  void begin(std::span<const uint32_t>) override {}
-  Status propose(const DraftRequest& request, Draft& draft) override {
-    const uint32_t n = below(4) == 0 ? 0 : below(request.budget + 1);
-    std::vector<size_t> depth;
-    for (uint32_t i = 0; i < n; ++i) {
-      const auto parent = static_cast<int32_t>(below(3) == 0 ? below(i + 1) : i) - 1;
-      const size_t d = parent < 0 ? 0 : depth[static_cast<size_t>(parent)] + 1;
-      depth.push_back(d);
-      const size_t at = request.text.size() + d;
-      const bool right = below(5) != 0 && at < truth_.size();
-      draft.add(right ? truth_[at] : below(n_vocab_), parent, 0.5F, below(6) == 0);
-    }
-    return {};
-  }
-  // The loop says the same thing in several ways.
-  void observe(const StepSeen& seen) override {
-    const size_t n = seen.text.size();
-    ASSERT_LE(n + seen.accepted.size(), truth_.size());
-    EXPECT_TRUE(std::equal(seen.text.begin(), seen.text.end(), truth_.begin()));
-    EXPECT_TRUE(std::equal(seen.accepted.begin(), seen.accepted.end(), truth_.begin() + n));
-    ASSERT_FALSE(seen.rows.empty());
-    EXPECT_EQ(seen.rows.front().row, -1);
-    EXPECT_EQ(seen.rows.front().next, seen.accepted.front());
-    std::set<int32_t> rows;
-    for (const SeenRow& row : seen.rows) {
-      EXPECT_TRUE(rows.empty() || *rows.rbegin() < row.row);
-      rows.insert(row.row);
-      ASSERT_EQ(row.top.size(), 2u);
-      EXPECT_GE(row.top_probability[0], row.top_probability[1]);
-      EXPECT_GE(1.0001F, row.top_probability[0] + row.top_probability[1]);
-    }
-    for (size_t i = 0; i < seen.draft->size(); ++i) {
-      EXPECT_TRUE(seen.draft->wanted[i] == 0 || rows.contains(static_cast<int32_t>(i)));
-    }
-    accepted += seen.accepted.size() - 1;
-  }
-
-  size_t accepted = 0;
-
- private:
-  uint32_t below(uint32_t n) { return static_cast<uint32_t>(random_() % n); }
-  std::mt19937 random_;
-  std::vector<uint32_t> truth_;
-  uint32_t n_vocab_;
-};
 
 class SessionTest : public testing::TestWithParam<std::string> {
  protected:
@@ -172,7 +53,7 @@ class SessionTest : public testing::TestWithParam<std::string> {
   GoldenModel model_;
   ThreadPool pool_;
   std::unique_ptr<Backend> backend_;
-  DirectStage body_;
+  ForgetfulStage body_;
 };
 
 TEST_P(SessionTest, GreedyTokensInOneSessionAfterAnother) {
@@ -181,29 +62,6 @@ TEST_P(SessionTest, GreedyTokensInOneSessionAfterAnother) {
     EXPECT_EQ(generate(*session, prompt(which), 48).tokens, prompt(which, "greedy"));
   }
 }
-
-// Three backends over one model, the body a stage.
-struct SplitModel {
-  SplitModel(const GoldenModel& model, ThreadPool& pool) {
-    const ModelFiles& files = model.files();
-    const uint32_t n_layer = files.config().n_layer;
-    const kernels::KernelTable& table = *kernels::runnable_tables().back();
-    ranges = {LayerRange{0, 1}, {1, n_layer - 1}, {n_layer - 1, n_layer}};
-    for (size_t i = 0; i < 3; ++i) {
-      weights[i] = std::move(*files.weights(ranges[i], true, true));
-      parts[i] = std::move(*make_cpu_backend(files.config(), weights[i], {&table, &pool, true}));
-    }
-    body = std::make_unique<DirectStage>(*parts[1]);
-  }
-  Pipeline pipeline() const {
-    return {parts[0].get(), ranges[0], body.get(), parts[2].get(), ranges[2]};
-  }
-
-  std::array<LayerRange, 3> ranges;
-  std::array<ModelWeights, 3> weights;
-  std::array<std::unique_ptr<Backend>, 3> parts;
-  std::unique_ptr<DirectStage> body;
-};
 
 TEST_P(SessionTest, SplitIntoHeadBodyAndTail) {
   const SplitModel split(model_, pool_);
@@ -214,7 +72,7 @@ TEST_P(SessionTest, SplitIntoHeadBodyAndTail) {
   RandomDrafter drafter(7, all, model_.config().n_vocab);
   EXPECT_EQ(generate(*session, prompt(2), 48, {}, &drafter).tokens, truth);
   EXPECT_EQ(generate(*session, prompt(1), 48).tokens, prompt(1, "greedy"));
-  EXPECT_GT(drafter.accepted, 5u);
+  EXPECT_GT(drafter.n_accepted, 5u);
 }
 
 // Wherever it happens: in the prompt, in a step, with a draft pending, between two texts.
@@ -267,7 +125,7 @@ TEST_P(SessionTest, DraftsChangeNothingAtAnyTemperature) {
       const uint32_t n = 30 + seed;  // never more than asked for
       const Generated got = generate(*open(pipeline()), prompt(1), n, sampling, &drafter);
       EXPECT_EQ(got.tokens, std::vector<uint32_t>(plain.begin(), plain.begin() + n));
-      accepted += drafter.accepted;
+      accepted += drafter.n_accepted;
     }
     EXPECT_GT(accepted, 20u);
   }

@@ -107,10 +107,11 @@ class NaiveTree {
       }
       committed.resize(request.rewind);
     }
-    if (request.edit != Edit::keep || request.keep == last()) return;
+    if (request.edit != Edit::keep || (request.keep == last() && !request.alone)) return;
     for (RowId row = 0; row < rows.size(); ++row) {
       if (rows[row].state != 'p') continue;
-      rows[row].state = below(request.keep, row) ? 'c' : below(row, request.keep) ? 'p' : 'd';
+      const bool stays = !request.alone && below(row, request.keep);
+      rows[row].state = below(request.keep, row) ? 'c' : stays ? 'p' : 'd';
       if (rows[row].state == 'c') committed.push_back(row);
     }
   }

@@ -245,6 +245,7 @@ class RandomClient {
       if (shape_.window != 0 && percent(20)) request.rewind = naive_.first_kept() - below(2);
     } else if (percent(45)) {
       request.edit = TimelineRequest::Edit::keep;
+      request.alone = percent(30);
       const std::vector<RowId> pending = naive_.pending();
       request.keep = pending.empty() || percent(5) ? recent_row()
                      : percent(10)                 ? naive_.last()

@@ -209,6 +209,37 @@ TEST(Timeline, KeepingWhatIsCommittedLastChangesNothing) {
   do_it(timeline, keep);
   EXPECT_EQ(timeline.n_pending(), 2u);
   EXPECT_EQ(timeline.n_committed(), 2u);
+  keep.alone = true;
+  do_it(timeline, keep);
+  EXPECT_EQ(timeline.n_pending(), 0u);
+  EXPECT_EQ(timeline.n_committed(), 2u);
+}
+
+TEST(Timeline, ARowKeptAloneHasNothingBelow) {
+  Timeline timeline(16, 6);
+  do_it(timeline, append(0, kNoRow, 2, true));
+  do_it(timeline, append(2, 1, 3));
+  do_it(timeline, append(5, 4, 2));  // sent ahead, below the likeliest leaf
+  TimelineRequest next = append(7, 2, 5);
+  next.edit = Edit::keep;
+  next.keep = 2;
+  EXPECT_EQ(refusal(timeline, next), "4 pending rows and 5 new ones; the session has room for 6");
+  next.alone = true;
+  ASSERT_EQ(refusal(timeline, next), "accepted");
+  EXPECT_TRUE(timeline.lives_after(next));
+  const Timeline::Applied applied = timeline.apply(next);
+  EXPECT_EQ(std::vector<RowId>(applied.killed.begin(), applied.killed.end()),
+            (std::vector<RowId>{3, 4, 5, 6}));
+  EXPECT_EQ(applied.rows[0].position, 3u);
+  EXPECT_EQ(timeline.n_committed(), 3u);
+  EXPECT_EQ(timeline.n_pending(), 5u);
+  // What hangs from a row that is dead by then is born dead.
+  TimelineRequest late = append(12, 9, 1);
+  late.edit = Edit::keep;
+  late.keep = 8;
+  late.alone = true;
+  ASSERT_EQ(refusal(timeline, late), "accepted");
+  EXPECT_FALSE(timeline.lives_after(late));
 }
 
 TEST(Timeline, ACommitUnderADeadBaseIsBornDeadToo) {

@@ -83,6 +83,7 @@ TEST(Protocol, StepsComeBack) {
   request.ack = 6;
   request.timeline.edit = TimelineRequest::Edit::keep;
   request.timeline.keep = 41;
+  request.timeline.alone = true;
   request.timeline.append = Frame{.first = 42, .base = 41, .n_row = 4, .parents = parents};
   JsonWriter json;
   MessageReader reader;
@@ -93,6 +94,7 @@ TEST(Protocol, StepsComeBack) {
   EXPECT_EQ(back->seq, 7u);
   EXPECT_EQ(back->ack, 6u);
   EXPECT_EQ(back->timeline.keep, 41u);
+  EXPECT_TRUE(back->timeline.alone);
   ASSERT_TRUE(back->timeline.append);
   EXPECT_EQ(back->timeline.append->base, 41u);
   EXPECT_FALSE(back->timeline.append->commit);
@@ -136,6 +138,7 @@ TEST(Protocol, HeadersAreSmall) {
     request.ack = 3999999;
     request.timeline.edit = TimelineRequest::Edit::keep;
     request.timeline.keep = 4'000'000'000;
+    request.timeline.alone = true;
     request.timeline.append =
         Frame{.first = 4'000'000'001, .base = 4'000'000'000, .n_row = n, .parents = parents};
     write_step(json, request);
