@@ -11,10 +11,13 @@ namespace {
 
 constexpr std::byte kTlsHandshakeRecord{22};
 constexpr std::byte kTlsAlertRecord{21};
-// A fatal handshake_failure: what a TLS client understands from a port that speaks none.
-constexpr std::array<std::byte, 7> kTlsAlert{std::byte{21}, std::byte{3}, std::byte{1},
-                                             std::byte{0},  std::byte{2}, std::byte{2},
-                                             std::byte{40}};
+// A fatal protocol_version: what a TLS client understands from a port that speaks none. Ports that
+// speak some TLS say handshake_failure where keys do not fit, so the two can be told apart.
+constexpr std::array<std::byte, 7> kNoTlsAlert{std::byte{21}, std::byte{3}, std::byte{1},
+                                               std::byte{0},  std::byte{2}, std::byte{2},
+                                               std::byte{70}};
+
+constexpr std::string_view kTlsOnly = "this port speaks TLS only: a key or certificate is needed";
 
 // Methods are upper-case; a raw frame's header length begins with a zero byte.
 bool begins_http(std::byte byte) {
@@ -48,6 +51,10 @@ Result<ChannelEvent> Channel::State::step() {
     SPLITD_TRY(sniff_outer());
   }
   if (outer == Outer::handshake) {
+    if (options.role == Role::client && !met_tls) {
+      SPLITD_ASSIGN(const bool enough, meet_tls());
+      if (!enough) return nothing_more(false);
+    }
     SPLITD_ASSIGN(const bool done, tls->handshake());
     if (!done) return nothing_more(false);
     outer = Outer::encrypted;
@@ -132,12 +139,25 @@ Status Channel::State::start_client() {
   return {};
 }
 
+// The first bytes that a TLS client gets: is it TLS that answers? False: an alert is not whole yet.
+Result<bool> Channel::State::meet_tls() {
+  const std::span<const std::byte> bytes = std::as_const(wire_in).bytes();
+  if (bytes.empty()) return true;
+  const bool alert = bytes[0] == kTlsAlertRecord;
+  if (alert && bytes.size() < kNoTlsAlert.size()) return false;
+  met_tls = true;
+  // The version in an alert's record is any.
+  const bool refused = alert && bytes[5] == kNoTlsAlert[5] && bytes[6] == kNoTlsAlert[6];
+  if (bytes[0] == kTlsHandshakeRecord || (alert && !refused)) return true;
+  return peer_error("the peer speaks no TLS: it was started without key or certificate");
+}
+
 Status Channel::State::sniff_outer() {
   const std::byte first = wire_in.bytes()[0];
   if (first == kTlsHandshakeRecord && options.tls) return start_tls();
   outer = Outer::plain;
   if (first == kTlsHandshakeRecord) {
-    out.append(kTlsAlert);
+    out.append(kNoTlsAlert);
     return peer_error("the peer speaks TLS, for which this end has no keys");
   }
   if (options.tls) return refuse_plain(first);
@@ -149,7 +169,7 @@ Status Channel::State::refuse_plain(std::byte first) {
   if (begins_http(first)) return {};  // judged when the request is whole
   if (first == std::byte{0}) {
     inner = Inner::raw;
-    (void)begin_frame(error_header("tls_required", "this port speaks TLS only", false), 0);
+    (void)begin_frame(error_header("tls_required", kTlsOnly, false), 0);
     end_frame();
   }
   return peer_error("the peer speaks no TLS, which this port demands");
@@ -325,7 +345,8 @@ Result<ChannelEvent> Channel::State::request_step() {
   const bool allowed_plain = verdict.probe && options.from_loopback &&
                              (head.target == "/healthz" || head.target == "/readyz");
   if (options.tls && !tls && verdict.status != 403 && !allowed_plain) {
-    verdict = {403, {}, "this port speaks TLS only", false};
+    verdict = {403, {}, std::string(kTlsOnly), false};
+    verdict.fields.add("Upgrade", std::string(kUpgradeToTls));
   }
   if (verdict.probe) {
     inner = Inner::probe;

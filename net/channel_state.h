@@ -25,6 +25,7 @@ struct Channel::State {
   Result<ChannelEvent> step();
   Status start_client();
   Status start_tls();
+  Result<bool> meet_tls();
   Status sniff_outer();
   Result<bool> sniff_inner();  // whether there was a byte
   Status refuse_plain(std::byte first);
@@ -74,6 +75,7 @@ struct Channel::State {
   HttpRequest probe;
   std::optional<Frame> frame;
   std::optional<Frame> whole_frame;  // WebSocket: the message's end is still to come
+  bool met_tls = false;              // client: the first bytes of a TLS handshake were TLS
   bool wire_ended = false;
   bool announced = false;  // `opened` was given out
   bool failed = false;

@@ -141,11 +141,9 @@ Error TlsSession::State::handshake_error(int code) const {
   if (code == MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE && !shared.server) {
     if (shared.has_keys) {
       return peer_error(what + "the peer refuses the identity " + quoted(shared.keys[0].identity) +
-                        ": it has another key for it, or none, or no TLS with keys at all");
+                        ": it has another key for it, or none, or takes certificates only");
     }
-    return peer_error(what +
-                      "the peer refuses this end's certificate, or has no TLS with "
-                      "certificates at all");
+    return peer_error(what + "the peer refuses this end's certificate, or takes keys only");
   }
   if (shared.server && shared.has_keys && code == MBEDTLS_ERR_SSL_INVALID_MAC) {
     return peer_error(what + (proof.identity.empty() ? std::string("an unknown identity")

@@ -74,6 +74,9 @@ Result<std::string> make_upgrade_request(const std::string& host, const std::str
 
 Status check_upgrade_answer(const HttpResponseHead& head, std::string_view key) {
   const HttpFields& fields = head.fields;
+  if (head.status != 101 && fields.lists("Upgrade", kUpgradeToTls)) {
+    return peer_error("the peer speaks TLS only: a key or certificate is needed here too");
+  }
   if (head.status != 101) {
     return peer_error("the peer answered the WebSocket upgrade with HTTP status " +
                       std::to_string(head.status) + " instead of 101");

@@ -11,6 +11,8 @@
 namespace splitd::net {
 
 inline constexpr std::string_view kWebSocketPath = "/ws";
+// The Upgrade field of an answer that means: the same again, through TLS (RFC 2817).
+inline constexpr std::string_view kUpgradeToTls = "TLS/1.2";
 
 // What a server says to a request: 101 with its fields, or why not.
 struct RequestVerdict {

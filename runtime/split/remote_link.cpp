@@ -100,9 +100,11 @@ Result<BodyLink> BodyFinder::greet(const BodyAddress& address, const HelloMessag
   SPLITD_ASSIGN(std::shared_ptr<net::Client> client,
                 net::Client::connect(io_, options, wait.at_most(options.connect_timeout)));
   write_hello(json_, hello);
-  SPLITD_TRY(client->send(json_.text()));
-  SPLITD_ASSIGN(const net::Frame frame, client->receive(wait.at_most(kWelcome)));
-  Result<BodyLink> link = welcomed(client, hello, frame);
+  const Status sent = client->send(json_.text());
+  // A body that refuses at once may be gone already; what it said on leaving is here.
+  const Result<net::Frame> frame = client->receive(wait.at_most(kWelcome));
+  if (!frame) return sent.ok() ? frame.error() : sent.error();
+  Result<BodyLink> link = welcomed(client, hello, *frame);
   if (!link) return link.take_error().within("body " + address.text());
   return link;
 }

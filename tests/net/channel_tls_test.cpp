@@ -209,12 +209,40 @@ TEST_F(ChannelTls, PlainAgainstEncrypted) {
   EXPECT_NE(pair->server_heard.error.find("no TLS"), std::string::npos);
   EXPECT_FALSE(pair->server_heard.opened);
   pair = meet(nullptr, body, true);
-  EXPECT_NE(pair->client_heard.error.find("403"), std::string::npos) << pair->client_heard.error;
+  EXPECT_NE(pair->client_heard.error.find("speaks TLS only"), std::string::npos)
+      << pair->client_heard.error;
   EXPECT_FALSE(pair->server_heard.opened);
   // And an encrypted one by a plain server.
-  pair = meet(me, nullptr);
-  EXPECT_NE(pair->client_heard.error.find("no TLS"), std::string::npos) << pair->client_heard.error;
-  EXPECT_NE(pair->server_heard.error.find("speaks TLS"), std::string::npos);
+  for (const bool websocket : {false, true}) {
+    pair = meet(me, nullptr, websocket);
+    EXPECT_NE(pair->client_heard.error.find("speaks no TLS"), std::string::npos)
+        << pair->client_heard.error;
+    EXPECT_NE(pair->server_heard.error.find("speaks TLS"), std::string::npos);
+  }
+}
+
+// Whatever it is that answers a TLS client, and however it comes.
+TEST_F(ChannelTls, WhatAnswersIsNoTls) {
+  const auto me = client(keys("one.psk", "alice " + key1));
+  const auto heard = [&](std::string_view bytes, size_t piece) {
+    Channel channel({.role = Role::client, .tls = me, .host = "body:1"});
+    for (; !bytes.empty(); bytes.remove_prefix(std::min(piece, bytes.size()))) {
+      channel.feed(bytes_of(bytes.substr(0, piece)));
+      const Result<ChannelEvent> event = channel.next();
+      if (!event.ok()) return event.error().message;
+    }
+    return std::string();
+  };
+  for (const size_t piece : {1u, 3u, 100u}) {
+    for (const std::string_view other :
+         {std::string_view("HTTP/1.1 400 Bad Request\r\n\r\n"), std::string_view("\0\0\0\2{}", 6),
+          std::string_view("SSH-2.0-x\r\n"), std::string_view("\x15\3\1\0\2\2\x46", 7)}) {
+      EXPECT_NE(heard(other, piece).find("speaks no TLS"), std::string::npos) << other;
+    }
+    // Another alert is TLS that refuses.
+    const std::string refused = heard({"\x15\3\3\0\2\2\x28", 7}, piece);
+    EXPECT_NE(refused.find("refuses the identity"), std::string::npos) << refused;
+  }
 }
 
 TEST_F(ChannelTls, AStrangersBytesInTheMiddle) {

@@ -141,6 +141,28 @@ TEST(SplitCommand, RefusesInOneLineWithExitCodeThree) {
   EXPECT_TRUE(has(plain.err, "--insecure")) << plain.err;
 }
 
+// An end with keys and one without: each is told in one line.
+TEST(SplitCommand, PlainAndEncryptedEndsSayWhatTheOtherLacks) {
+  const TempDir directory;
+  const Words psk = {"--psk-file", directory.path() + "/psk"};
+  ASSERT_EQ(run_splitd({"keygen", "psk", "device", "--out", psk[1]}).exit_code, 0);
+  const std::string model = golden_model("llama_bf16");
+  for (const bool body_has_keys : {false, true}) {
+    Cloud cloud(model, body_has_keys ? psk : Words());
+    ASSERT_NE(cloud.address(), "");
+    for (const char* transport : {"tcp", "ws"}) {
+      const ProcessResult result =
+          run_splitd(Words{"local", model, "--body", cloud.address(), "--transport", transport} +
+                     (body_has_keys ? Words() : psk) + prompt_words("llama_bf16", 1, 4));
+      EXPECT_EQ(result.exit_code, 3) << transport;
+      EXPECT_EQ(std::count(result.err.begin(), result.err.end(), '\n'), 1) << result.err;
+      const char* words = body_has_keys ? "speaks TLS only: a key or certificate is needed"
+                                        : "speaks no TLS: it was started without key";
+      EXPECT_NE(result.err.find(words), std::string::npos) << result.err;
+    }
+  }
+}
+
 // They share the body's batches, and none of them notices.
 TEST(SplitCommand, EightAtOnceAreEachAsIfAlone) {
   const std::string model = golden_model("llama_bf16");
