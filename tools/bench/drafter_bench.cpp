@@ -3,12 +3,15 @@
 // Input (JSON lines, drafter_traces.py makes them): {"type", "temperature", "n_vocab",
 // "prompt": [ids], "ids": [ids], "top": [[ids]], "p": [[…]]}, top and p of every row from the
 // prompt's last on. Drafters that need rows beside the text (jacobi, lookahead) cannot be replayed.
+#include <algorithm>
 #include <array>
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
 #include <map>
+#include <random>
 #include <string>
 
 #include "runtime/base/json.h"
@@ -121,15 +124,75 @@ void replay(const Trace& trace, Drafter& drafter, uint32_t budget, Sum& sum) {
   }
 }
 
+// What a step costs behind a long text over a large vocabulary: words drawn by Zipf's law, every
+// other stretch of them a copy of an earlier one.
+int time_long_text(std::string_view name, uint32_t n_text, uint32_t n_vocab, uint32_t budget) {
+  using Clock = std::chrono::steady_clock;
+  constexpr size_t kSteps = 400;
+  DrafterOptions options;
+  options.n_vocab = n_vocab;
+  Result<std::unique_ptr<Drafter>> made = make_drafter(name, options);
+  if (!made.ok()) {
+    std::fprintf(stderr, "%s\n", made.error().message.c_str());
+    return 1;
+  }
+  Drafter& drafter = **made;
+  std::mt19937 random(1);
+  std::vector<uint32_t> all;
+  const auto share = std::uniform_real_distribution<>(0, 1);
+  while (all.size() < n_text + kSteps + 1) {
+    const bool copies = all.size() > 100 && random() % 2 == 0;
+    const size_t from = copies ? random() % (all.size() - 50) : 0;
+    for (size_t i = 0; i < 40; ++i) {
+      auto at = share;
+      const double drawn = std::pow(static_cast<double>(n_vocab), at(random)) - 1;
+      all.push_back(copies ? all[from + i] : std::min(n_vocab - 1, static_cast<uint32_t>(drawn)));
+    }
+  }
+  const std::span<const uint32_t> text = all;
+  const Clock::time_point begun = Clock::now();
+  drafter.begin(text.first(n_text));
+  const std::chrono::duration<double, std::milli> begin_ms = Clock::now() - begun;
+  std::vector<uint32_t> top(8);
+  std::vector<float> probabilities = {.5f, .2f, .1f, .05f, .02f, .01f, .01f, .01f};
+  std::vector<double> us;
+  double rows = 0;
+  Draft draft;
+  for (size_t n = n_text + 1; n < n_text + kSteps; ++n) {
+    draft.clear();
+    for (size_t i = 0; i < top.size(); ++i) top[i] = static_cast<uint32_t>(random() % n_vocab);
+    const Clock::time_point start = Clock::now();
+    (void)drafter.propose({text.first(n), n, budget, n}, draft);
+    const SeenRow row{-1, all[n], top, probabilities};
+    drafter.observe({text.first(n), &draft, text.subspan(n, 1), {&row, 1}});
+    us.push_back(std::chrono::duration<double, std::micro>(Clock::now() - start).count());
+    rows += static_cast<double>(draft.size());
+  }
+  std::sort(us.begin(), us.end());
+  std::printf(
+      "%-14s %u tokens of %u, budget %u: %.0f rows, us/step median %.0f, 99 %% %.0f; begin %.1f "
+      "ms\n",
+      std::string(name).c_str(), n_text, n_vocab, budget, rows / static_cast<double>(us.size()),
+      us[us.size() / 2], us[us.size() * 99 / 100], begin_ms.count());
+  return 0;
+}
+
 }  // namespace
 }  // namespace splitd
 
-// drafter_bench TRACES TEMPERATURE DRAFTER [budget …]
 int main(int argc, char** argv) {
   using namespace splitd;
   if (argc < 4) {
-    std::fprintf(stderr, "drafter_bench TRACES TEMPERATURE DRAFTER [BUDGET …]\n");
+    std::fprintf(stderr,
+                 "drafter_bench TRACES TEMPERATURE DRAFTER [BUDGET …]\n"
+                 "drafter_bench --long DRAFTER N_TEXT [N_VOCAB [BUDGET]]\n");
     return 2;
+  }
+  if (argv[1] == std::string_view("--long")) {
+    const auto number = [&](int i, uint32_t otherwise) {
+      return i < argc ? static_cast<uint32_t>(std::atoi(argv[i])) : otherwise;
+    };
+    return time_long_text(argv[2], number(3, 32768), number(4, 262144), number(5, 64));
   }
   const std::vector<Trace> traces = read_traces(argv[1], std::atof(argv[2]));
   std::vector<uint32_t> budgets;
