@@ -4,6 +4,7 @@
 
 #include "runtime/base/json.h"
 #include "tests/tools/run_splitd.h"
+#include "tests/tools/text_model_copy.h"
 
 namespace splitd {
 namespace {
@@ -120,6 +121,82 @@ TEST(BenchCommand, RefusesWithTheReason) {
             "model has room for 512\n");
   EXPECT_EQ(refused({"-r", "0"}).substr(0, 10), "2 splitd: ");
   EXPECT_EQ(refused({"--threads", "0"}).substr(0, 10), "2 splitd: ");
+}
+
+std::string two_kinds() {
+  const std::string path = ::testing::TempDir() + "splitd_prompts.txt";
+  EXPECT_TRUE(write_file(path, "=== again raw\nabcabcabcabc\n=== said\nhello there\n").ok());
+  return path;
+}
+
+ProcessResult bench_decode(std::vector<std::string> words) {
+  static const TextModelCopy model;
+  words.insert(words.begin(), {"bench", "decode", model.path(), "--prompts", two_kinds()});
+  return run_splitd(words);
+}
+
+// Every decoder writes the same text; what they say of it belongs together.
+TEST(BenchDecode, ComparesDecoders) {
+  const ProcessResult result =
+      bench_decode({"--decoders", "sequential,prompt-lookup:2,auto", "--temperatures", "0,0.8",
+                    "--rtt", "0,1", "--head", "1", "--tail", "1", "-n", "20", "--json"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  const Result<JsonDoc> doc = JsonDoc::parse(result.out);
+  ASSERT_TRUE(doc.ok()) << result.out;
+  const Json root = doc->root();
+  size_t n_result = 0;
+  for (const Json one : root.find("results")->elements()) {
+    ++n_result;
+    EXPECT_EQ(number(one, "differ"), 0);
+    EXPECT_EQ(number(one, "texts"), 2);
+    const double tokens = number(one, "tokens"), steps = number(one, "steps");
+    EXPECT_NEAR(number(one, "tokens_per_step"), tokens / steps, 1e-9);
+    EXPECT_GE(number(one, "rows_per_token"), 0.99);
+    EXPECT_GT(number(one, "bytes_up_per_token"), 0);
+    EXPECT_GT(number(one, "over_first"), 0);
+    if (one.find("decoder")->text() != "sequential") continue;
+    EXPECT_EQ(tokens, steps);
+    EXPECT_EQ(number(one, "over_first"), 1);
+    EXPECT_EQ(number(*one.find("alone"), "rtt_ms"), number(one, "rtt_ms"));
+  }
+  EXPECT_EQ(n_result, 3u * 2 * 2);
+  size_t n_overall = 0, n_projection = 0;
+  for (const Json one : root.find("overall")->elements()) {
+    ++n_overall;
+    EXPECT_GT(number(one, "mean_tokens_per_second"), 0);
+  }
+  for (const Json one : root.find("projections")->elements()) {
+    ++n_projection;
+    EXPECT_NE(number(one, "rtt_ms"), number(one, "to_rtt_ms"));
+    EXPECT_GT(number(one, "measured_ms"), 0);
+    EXPECT_NEAR(number(one, "error"), number(one, "step_ms") / number(one, "measured_ms") - 1,
+                1e-9);
+  }
+  EXPECT_EQ(n_overall, 3u * 2 * 2);
+  EXPECT_EQ(n_projection, 3u * 2 * 2);
+}
+
+TEST(BenchDecode, DrawsBars) {
+  const ProcessResult result = bench_decode({"--decoders", "sequential,recycle", "-n", "12"});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  for (const char* part : {"sequential", "recycle", "tok/s", "a step", "1.00x", "█", "loops"}) {
+    EXPECT_NE(result.out.find(part), std::string::npos) << part << "\n" << result.out;
+  }
+}
+
+TEST(BenchDecode, RefusesWithTheReason) {
+  const auto refused = [](std::vector<std::string> words) {
+    const ProcessResult result = bench_decode(std::move(words));
+    return std::to_string(result.exit_code) + " " + result.err;
+  };
+  EXPECT_EQ(refused({"--decoders", "nobody"}).substr(0, 25), "2 splitd: drafter 'nobody");
+  EXPECT_NE(refused({"--decoders", "prompt-lookup:0"}).find("n-gram, 1 to 64"), std::string::npos);
+  EXPECT_NE(refused({"--types", "poetry"}).find("there are splitd_prompts"), std::string::npos);
+  EXPECT_NE(refused({"--temperatures", "warm"}).find("numbers from 0 to 100"), std::string::npos);
+  EXPECT_NE(refused({"--rtt", "1", "--head", "2", "--tail", "1"}).find("leave the body none"),
+            std::string::npos);
+  EXPECT_NE(run_splitd({"bench", "decode"}).err.find("--prompts"), std::string::npos);
+  EXPECT_NE(run_splitd({"bench", "a", "b"}).err.find("one argument too many"), std::string::npos);
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include "runtime/base/json.h"
 #include "runtime/base/memory.h"
 #include "tools/commands.h"
+#include "tools/commands/bench_decode.h"
 #include "tools/doctor/facts.h"
 #include "tools/generate/options.h"
 #include "tools/generate/text_model.h"
@@ -130,6 +131,12 @@ std::string make_text(const Subject& subject, const BenchResult& result) {
 }
 
 Status run_bench(Context& context) {
+  // A model that is called like this is ./decode.
+  if (context.argument("MODEL") == "decode") return run_bench_decode(context);
+  if (context.given("SECOND")) {
+    return usage_error("bench: " + quoted(context.argument("SECOND")) +
+                       " is one argument too many; only 'bench decode' takes a MODEL behind it");
+  }
   SPLITD_ASSIGN(const std::string path, resolve_model(context.argument("MODEL")));
   SPLITD_ASSIGN(const EngineOptions engine, read_engine_options(context));
 #ifdef SPLITD_NET
@@ -169,8 +176,12 @@ Command bench_command() {
   return {.name = "bench",
           .summary = "how fast a model runs here, beside what the memory allows",
           .positionals = {{.name = "MODEL",
-                           .help = "a model directory, or org/name that was pulled",
-                           .completes = Completes::model}},
+                           .help = "a model directory, or org/name that was pulled; or: decode",
+                           .completes = Completes::model},
+                          {.name = "SECOND",
+                           .help = "the model, behind decode: drafters and kinds of text",
+                           .completes = Completes::model,
+                           .optional = true}},
           .flags = {{.title = "Measure",
                      .flags = {{.name = "n-prompt",
                                 .kind = FlagKind::integer,
@@ -206,6 +217,7 @@ Command bench_command() {
                                 .max = 1e4},
                                {.name = "no-read", .help = "do without the streaming read"},
                                {.name = "json", .help = "one JSON object on stdout"}}},
+                    decode_bench_flags(),
                     engine_flags(),
 #ifdef SPLITD_NET
                     body_flags(),
@@ -215,6 +227,7 @@ Command bench_command() {
           .examples =
               {
                   {"splitd bench ./SmolLM2"},
+                  {"splitd bench decode ./SmolLM2 --prompts tests/prompts --rtt 1,80"},
                   {"splitd bench ./SmolLM2 -p 0 -n 64 --threads 1 --json | jq .decode"},
 #ifdef SPLITD_NET
                   {"splitd bench ./SmolLM2 --body gpu.lan:7777 --psk-file pair.psk"},
