@@ -63,6 +63,7 @@ Result<DecodeBenchOptions> read_options(Context& context) {
       context.given("n-gen") ? static_cast<uint32_t>(context.integer("n-gen")) : 64;
   if (options.max_tokens < 2) return usage_error("bench decode: -n: at least 2 are accepted");
   options.most_prompts = static_cast<uint32_t>(context.integer("texts"));
+  options.warm = context.flag("warm");
   options.seed = static_cast<uint64_t>(context.integer("seed"));
   return options;
 }
@@ -252,6 +253,7 @@ FlagGroup decode_bench_flags() {
                      .fallback = "1",
                      .min = 0,
                      .max = 9e15},
+                    {.name = "warm", .help = "drafters keep what they learnt of the texts before"},
                     {.name = "rtt",
                      .kind = FlagKind::text,
                      .metavar = "MS,…",

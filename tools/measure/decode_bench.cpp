@@ -30,14 +30,15 @@ class Bench {
  private:
   Status run_type(size_t type, const std::string& decoder, double temperature);
   Result<Generated> generate(const Text& text, const std::string& decoder, double temperature,
-                             uint32_t most, DecodeSums& sums);
+                             uint32_t most, bool counts, DecodeSums& sums);
   Status first_text(TypeFacts& facts, Text& text, const std::string& decoder, double temperature);
   Status show_progress();
 
   const BenchSubject& subject_;
   const DecodeBenchOptions& options_;
   const ProgressFn& progress_;
-  std::vector<std::vector<Text>> texts_;  // by type
+  std::vector<std::vector<Text>> texts_;                      // by type
+  std::map<std::string, std::unique_ptr<Drafter>> drafters_;  // by decoder, where they are warm
   DecodeBench out_;
   uint64_t n_done_ = 0, n_all_ = 0;
 };
@@ -71,12 +72,16 @@ Status Bench::show_progress() {
 }
 
 Result<Generated> Bench::generate(const Text& text, const std::string& decoder, double temperature,
-                                  uint32_t most, DecodeSums& sums) {
+                                  uint32_t most, bool counts, DecodeSums& sums) {
   TextModel& model = *subject_.model;
   SPLITD_ASSIGN(Session* const session, model.session(text.prompt.size(), options_.max_tokens));
-  // A drafter and a controller that know nothing yet, as in a new process.
-  SPLITD_ASSIGN(const std::unique_ptr<Drafter> drafter,
-                drafter_of(decoder, model.config().n_vocab));
+  // A controller that knows nothing yet, and a drafter too unless it is to be warm.
+  std::unique_ptr<Drafter> fresh;
+  std::unique_ptr<Drafter>& owner = options_.warm && counts ? drafters_[decoder] : fresh;
+  if (!owner) {
+    SPLITD_ASSIGN(owner, drafter_of(decoder, model.config().n_vocab));
+  }
+  Drafter* const drafter = owner.get();
   Controller controller(
       {.most_rows = TextModel::kMostStepRows, .most_frames = options_.most_frames});
   SamplingOptions sampling;
@@ -86,9 +91,9 @@ Result<Generated> Bench::generate(const Text& text, const std::string& decoder, 
   GenerateOptions how;
   how.max_tokens = most;
   how.stop_ids = model.config().eos;
-  how.drafter = drafter.get();
-  how.controller = drafter ? &controller : nullptr;
-  how.most_frames = drafter ? options_.most_frames : 1;
+  how.drafter = drafter;
+  how.controller = drafter != nullptr ? &controller : nullptr;
+  how.most_frames = drafter != nullptr ? options_.most_frames : 1;
   std::optional<NetworkUse> before;
   // The network counts from the first token on: the prompt is none of a step's business.
   SPLITD_ASSIGN(Generated out, session->generate(text.prompt, how, sampler, [&](uint32_t) {
@@ -114,11 +119,12 @@ Result<Generated> Bench::generate(const Text& text, const std::string& decoder, 
   return out;
 }
 
-// Finds where the text begins to loop. It is not timed: the machine warms up.
+// Finds where the text begins to loop. That is not timed, and no warm drafter sees it.
 Status Bench::first_text(TypeFacts& facts, Text& text, const std::string& decoder,
                          double temperature) {
   DecodeSums sums;
-  SPLITD_ASSIGN(Generated out, generate(text, decoder, temperature, options_.max_tokens, sums));
+  SPLITD_ASSIGN(Generated out,
+                generate(text, decoder, temperature, options_.max_tokens, false, sums));
   const size_t n = text_before_loop(out.tokens);
   facts.n_token += out.tokens.size();
   facts.n_loop_token += out.tokens.size() - n;
@@ -140,8 +146,9 @@ Status Bench::run_type(size_t type, const std::string& decoder, double temperatu
     SPLITD_TRY(show_progress());
     const std::vector<uint32_t>& expected = text.tokens[temperature];
     if (expected.size() < kLeastText) continue;
-    SPLITD_ASSIGN(const Generated out, generate(text, decoder, temperature,
-                                                static_cast<uint32_t>(expected.size()), sums));
+    SPLITD_ASSIGN(
+        const Generated out,
+        generate(text, decoder, temperature, static_cast<uint32_t>(expected.size()), true, sums));
     sums.n_other += out.tokens != expected;
   }
   out_.results.push_back({out_.types[type].type, decoder, temperature, std::nullopt, sums});
@@ -152,6 +159,7 @@ Result<DecodeBench> Bench::run() {
   const size_t n_link = std::max<size_t>(1, options_.links.size());
   for (size_t link = 0; link < n_link; ++link) {
     for (const double temperature : options_.temperatures) {
+      drafters_.clear();
       for (size_t type = 0; type < texts_.size(); ++type) {
         for (const std::string& decoder : options_.decoders) {
           if (!options_.links.empty()) subject_.delayed->set_link(options_.links[link]);

@@ -26,6 +26,7 @@ struct DecodeBenchOptions {
   uint32_t max_tokens = 64;   // of a text
   uint32_t most_prompts = 0;  // of a kind; 0: all
   uint32_t most_frames = 1;   // in flight
+  bool warm = false;          // a decoder's drafter keeps what it learnt of the texts before
   uint64_t seed = 1;
 };
 

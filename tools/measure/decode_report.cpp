@@ -177,6 +177,7 @@ std::string decode_json(const DecodeSubject& subject, const DecodeBenchOptions& 
   json.field("arith", std::string_view(subject.arith)).field("kv", std::string_view(subject.kv));
   json.field("threads", subject.n_thread).field("where", std::string_view(subject.where));
   json.field("max_tokens", options.max_tokens).field("seed", options.seed);
+  json.field("warm", options.warm);
   json.key("types").begin_array();
   for (const TypeFacts& type : bench.types) {
     json.begin_object().field("type", std::string_view(type.type));
