@@ -23,14 +23,45 @@ Result<MappedFile> MappedFile::open(const std::string& path) {
   return map(file, path);
 }
 
-Result<MappedFile> MappedFile::map(const FileDescriptor& file, const std::string& path) {
+// The size of a regular file.
+static Result<uint64_t> file_bytes(const FileDescriptor& file, const std::string& path) {
   struct stat info {};
   if (::fstat(file.get(), &info) != 0) return system_error("cannot stat " + path);
   if (!S_ISREG(info.st_mode)) return failed(path + " is not a regular file");
+  return static_cast<uint64_t>(info.st_size);
+}
+
+Status MappedFile::read(uint64_t begin, std::span<std::byte> out) const {
+  if (!range_fits(begin, out.size(), size_)) {
+    return failed(path_ + ": bytes " + std::to_string(begin) + " to " +
+                  std::to_string(begin + out.size()) + " of a file of " + std::to_string(size_));
+  }
+  if (data_ != nullptr) {
+    std::memcpy(out.data(), data_ + begin, out.size());
+    return {};
+  }
+  while (!out.empty()) {
+    const ssize_t count = ::pread(file_.get(), out.data(), out.size(), static_cast<off_t>(begin));
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return system_error("cannot read " + path_);
+    if (count == 0) return failed(path_ + " became shorter while it was read");
+    begin += static_cast<uint64_t>(count);
+    out = out.subspan(static_cast<size_t>(count));
+  }
+  return {};
+}
+
+Result<MappedFile> MappedFile::map(const FileDescriptor& file, const std::string& path,
+                                   FileAccess access) {
   MappedFile mapped;
   mapped.path_ = path;
-  mapped.size_ = static_cast<uint64_t>(info.st_size);
+  SPLITD_ASSIGN(mapped.size_, file_bytes(file, path));
   if (mapped.size_ == 0) return mapped;
+  if (access == FileAccess::read) {
+    mapped.file_ = FileDescriptor(::fcntl(file.get(), F_DUPFD_CLOEXEC, 0));
+    if (!mapped.file_.valid()) return system_error("cannot keep " + path + " open");
+    return mapped;
+  }
   void* data = ::mmap(nullptr, mapped.size_, PROT_READ, MAP_SHARED, file.get(), 0);
   if (data == MAP_FAILED) return system_error("cannot map " + path);
   mapped.data_ = static_cast<std::byte*>(data);
@@ -45,6 +76,7 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   std::swap(path_, other.path_);
   std::swap(data_, other.data_);
   std::swap(size_, other.size_);
+  std::swap(file_, other.file_);
   return *this;
 }
 
@@ -58,7 +90,7 @@ static uint64_t page_bytes() {
 }
 
 void MappedFile::advise(uint64_t begin, uint64_t length, Advice advice) const {
-  if (begin >= size_) return;
+  if (begin >= size_ || data_ == nullptr) return;
   const uint64_t end = begin + std::min(length, size_ - begin);
   const uint64_t first = begin / page_bytes() * page_bytes();
   int flag = MADV_NORMAL;

@@ -16,12 +16,17 @@
 
 namespace splitd {
 
+// How weights are reached: used in place, or only read through, which takes no address space.
+enum class FileAccess : uint8_t { mapped, read };
+
 class MappedFile {
  public:
   // Refuses what is not a regular file, naming the path and the reason.
   static Result<MappedFile> open(const std::string& path);
   // The same for a file that is open already, named `path` in messages. The map outlives it.
-  static Result<MappedFile> map(const FileDescriptor& file, const std::string& path);
+  // With FileAccess::read it is not mapped at all: read() alone works, and bytes() is empty.
+  static Result<MappedFile> map(const FileDescriptor& file, const std::string& path,
+                                FileAccess access = FileAccess::mapped);
 
   MappedFile(MappedFile&& other) noexcept;
   MappedFile& operator=(MappedFile&& other) noexcept;
@@ -31,8 +36,13 @@ class MappedFile {
 
   const std::string& path() const { return path_; }
   uint64_t size() const { return size_; }
-  std::span<const std::byte> bytes() const { return {data_, static_cast<size_t>(size_)}; }
+  std::span<const std::byte> bytes() const {
+    return {data_, data_ == nullptr ? 0 : static_cast<size_t>(size_)};
+  }
   std::string_view text() const { return {reinterpret_cast<const char*>(data_), bytes().size()}; }
+
+  // Bytes [begin, begin + out.size()), which lie in the file.
+  Status read(uint64_t begin, std::span<std::byte> out) const;
 
   enum class Advice {
     will_need,   // start reading the range now, do not wait
@@ -56,8 +66,9 @@ class MappedFile {
   MappedFile() = default;
 
   std::string path_;
-  std::byte* data_ = nullptr;  // nullptr when the file is empty
+  std::byte* data_ = nullptr;  // nullptr when the file is empty or not mapped
   uint64_t size_ = 0;
+  FileDescriptor file_;  // of an unmapped one
 };
 
 }  // namespace splitd

@@ -70,7 +70,7 @@ class CpuBackend final : public Backend {
         table_(*options.table),
         exact_(options.exact),
         pool_(*options.pool),
-        matmul_(table_, options.exact, pool_),
+        matmul_(table_, options.exact, pool_, options.observe),
         attention_(table_, pool_, config_) {
     for (const RopeConfig& rope : config_.ropes) {
       frequencies_.push_back(frequencies(rope));

@@ -6,6 +6,7 @@
 #include "kernels/kernels.h"
 #include "runtime/base/result.h"
 #include "runtime/engine/backend.h"
+#include "runtime/engine/cpu_matmul.h"
 #include "runtime/engine/thread_pool.h"
 
 namespace splitd {
@@ -14,6 +15,7 @@ struct CpuOptions {
   const kernels::KernelTable* table = nullptr;
   ThreadPool* pool = nullptr;
   bool exact = false;  // --compute f32: activations are never rounded below fp32
+  MatmulObserver observe = {};  // for calibrating: sees what enters each product
 };
 
 // Weights are used in place and must outlive the backend. Refuses what the kernels cannot compute.

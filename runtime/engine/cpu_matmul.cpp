@@ -18,6 +18,7 @@ const kernels::MatmulKernel& CpuMatmul::kernel_for(kernels::WeightType type) con
 
 // Two kernels take the same form if they have the same `prepare`.
 void CpuMatmul::run(const CpuRows& rows, std::span<const CpuProduct> products) {
+  if (observe_) observe_(rows, products);
   for (size_t i = 0; i < products.size(); ++i) {
     const kernels::MatmulKernel& form = kernel_for(products[i].w->type);
     const bool done =

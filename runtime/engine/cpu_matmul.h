@@ -6,7 +6,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "kernels/kernels.h"
@@ -39,10 +41,18 @@ struct CpuProduct {
   size_t c_stride = 0;
 };
 
+// Sees the rows of every call, before it is computed, and which matrices they enter.
+using MatmulObserver = std::function<void(const CpuRows&, std::span<const CpuProduct>)>;
+
 class CpuMatmul {
  public:
-  CpuMatmul(const kernels::KernelTable& table, bool exact, ThreadPool& pool)
-      : kernels_(table.matmul), exact_(exact), pool_(pool), scratch_(pool.n_thread()) {}
+  CpuMatmul(const kernels::KernelTable& table, bool exact, ThreadPool& pool,
+            MatmulObserver observe = {})
+      : kernels_(table.matmul),
+        exact_(exact),
+        pool_(pool),
+        scratch_(pool.n_thread()),
+        observe_(std::move(observe)) {}
 
   // All of one k.
   void run(const CpuRows& rows, std::span<const CpuProduct> products);
@@ -61,6 +71,7 @@ class CpuMatmul {
   AlignedBuffer prepared_buffer_;
   const std::byte* prepared_ = nullptr;  // of the form at hand
   std::vector<AlignedBuffer> scratch_;   // by thread
+  const MatmulObserver observe_;
 };
 
 }  // namespace splitd

@@ -8,6 +8,7 @@
 #include "runtime/model/config_families.h"
 #include "runtime/model/config_reader.h"
 #include "runtime/model/config_rope.h"
+#include "runtime/model/formats/quantised.h"
 
 namespace splitd {
 namespace {
@@ -74,6 +75,14 @@ Status refuse_flag(const ConfigReader& reader, std::string_view key, std::string
   return model_error(reader.name(key) + " is true, which is not supported: " + std::string(why));
 }
 
+Status check_own_quantisation(Json value) {
+  const std::optional<Json> version = value.find("version");
+  if (version && version->to_u64() == uint64_t{kQuantVersion}) return {};
+  return model_error(
+      "quantization_config.version is " + (version ? version->describe() : std::string("missing")) +
+      "; accepted: " + std::to_string(kQuantVersion) + "; a newer splitd may know others");
+}
+
 Status refuse_quantisation(const ConfigReader& reader) {
   for (const std::string_view key : {"quantization_config", "compression_config"}) {
     const std::optional<Json> value = reader.find(key);
@@ -81,10 +90,15 @@ Status refuse_quantisation(const ConfigReader& reader) {
     std::string method = "an unnamed method";
     const std::optional<Json> named = value->find("quant_method");
     if (named && named->is_string()) method = std::string(*named->to_string());
+    if (key == "quantization_config" && method == kQuantMethod) {
+      // Names and types of the tensors say the rest.
+      SPLITD_TRY(check_own_quantisation(*value));
+      continue;
+    }
     return model_error(reader.name(key) + " asks for " + method +
                        ", which is not supported; supported: weights stored as F32, F16 or BF16, "
                        "without " +
-                       std::string(key));
+                       std::string(key) + ", and what `splitd convert --dtype q8|q4` makes");
   }
   return {};
 }

@@ -6,6 +6,7 @@
 
 #include "runtime/model/config_families.h"
 #include "runtime/model/config_rope.h"
+#include "runtime/model/formats/quantised.h"
 
 namespace splitd {
 namespace {
@@ -207,24 +208,39 @@ std::string write_generation_config_json(const ModelConfig& config, std::optiona
   return out.take() + "\n";
 }
 
-std::string replace_config_dtype(Json config, DType dtype) {
+// `dtype`: nothing leaves it as it is.
+static std::string with_dtype(Json config, std::optional<DType> dtype,
+                              std::optional<DType> quantised) {
   JsonWriter out(2);
   out.begin_object();
   bool stated = false;
   for (const Json::Member member : config.members()) {
+    if (member.key == "quantization_config") continue;
     if (member.key == "dtype" || member.key == "torch_dtype") {
-      out.field(member.key, torch_name(dtype));
+      out.key(member.key);
+      dtype ? out.string(torch_name(*dtype)) : out.copy(member.value);
       stated = true;
     } else if (member.value.is_object() &&
                (member.value.find("dtype") || member.value.find("torch_dtype"))) {
-      out.key(member.key).raw(replace_config_dtype(member.value, dtype));
+      out.key(member.key).raw(with_dtype(member.value, dtype, std::nullopt));
     } else {
       out.key(member.key).copy(member.value);
     }
   }
-  if (!stated) out.field("torch_dtype", torch_name(dtype));
+  if (!stated && dtype) out.field("torch_dtype", torch_name(*dtype));
+  if (quantised) {
+    out.key("quantization_config").begin_object();
+    out.field("quant_method", kQuantMethod).field("version", kQuantVersion);
+    out.field("weights", *quantised == DType::q8 ? "q8" : "q4");
+    out.field("group_size", uint64_t{kQuantGroup}).end_object();
+  }
   out.end_object();
   return out.take();
+}
+
+std::string replace_config_dtype(Json config, DType dtype) {
+  if (is_own_quantised(dtype)) return with_dtype(config, std::nullopt, dtype);
+  return with_dtype(config, dtype, std::nullopt);
 }
 
 }  // namespace splitd

@@ -17,7 +17,9 @@ namespace splitd {
 [[nodiscard]] std::string write_generation_config_json(const ModelConfig& config,
                                                        std::optional<uint32_t> pad);
 
-// An existing config.json that says another dtype and nothing else new.
+// An existing config.json that says another dtype and nothing else new. Q8 and Q4 leave the dtype,
+// which is then what is not quantised has, and add quantization_config, by which other software
+// refuses the model; of another dtype that is taken away.
 [[nodiscard]] std::string replace_config_dtype(Json config, DType dtype);
 
 }  // namespace splitd

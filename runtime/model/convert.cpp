@@ -1,201 +1,202 @@
+// The work of a conversion: item by item through convert_rows to convert_target.
 #include "runtime/model/convert.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
-#include <filesystem>
-#include <functional>
+#include <thread>
 
 #include "runtime/base/files.h"
-#include "runtime/model/atomic_directory.h"
-#include "runtime/model/config_write.h"
+#include "runtime/model/convert_plan.h"
 #include "runtime/model/convert_rows.h"
+#include "runtime/model/convert_target.h"
 #include "runtime/model/convert_text.h"
-#include "runtime/model/formats/safetensors_writer.h"
 #include "runtime/model/model_files.h"
 
 namespace splitd {
 namespace {
 
-constexpr uint64_t kTextBytes = uint64_t{64} << 20;  // room for everything that is no weight
-
-struct Job {
-  TensorInfo output;  // name, dtype, shape; bytes
-  RowSource source;
-};
-
-bool is_float(DType dtype) {
-  return dtype == DType::f32 || dtype == DType::f16 || dtype == DType::bf16;
-}
-
-bool is_wanted(const TensorSpec& spec, const ConvertOptions& options) {
-  if (!options.layers || is_norm(spec.slot)) return true;
-  return !is_whole_model(spec.slot) && spec.layer >= options.layers->begin &&
-         spec.layer < options.layers->end;
-}
-
-Job make_job(std::string name, DType dtype, Shape shape, RowSource source) {
-  Job job;
-  job.output.name = std::move(name);
-  job.output.dtype = dtype;
-  job.output.bytes = *tensor_bytes(dtype, shape);
-  job.output.shape = std::move(shape);
-  job.source = source;
-  return job;
-}
-
-// GGUF: every tensor of the schema under the name that transformers gives it.
-std::vector<Job> plan_gguf(const ModelFiles& model, const ConvertOptions& options) {
-  const ModelConfig& config = model.config();
-  std::vector<Job> jobs;
-  for (const TensorSpec& spec : model_schema(config)) {
-    if (!is_wanted(spec, options)) continue;
-    const StoredRows rows = *model.find(spec);
-    RowSource source{.tensor = rows.tensor, .first_row = rows.first_row, .n_rows = rows.n_rows};
-    const bool q_or_k = spec.slot == Slot::q || spec.slot == Slot::k || spec.slot == Slot::q_bias ||
-                        spec.slot == Slot::k_bias;
-    if (q_or_k && config.family == "llama") source.interleaved_head = config.d_head;
-    source.one_added = is_norm(spec.slot) && config.norm_plus_one;
-    jobs.push_back(make_job(hf_name(spec, config), options.dtype, spec.shape, source));
-  }
-  return jobs;
-}
-
-// A directory: the tensors that it holds, under the names it has; only floats change their type.
-std::vector<Job> plan_directory(const ModelFiles& model, const ConvertOptions& options) {
-  const std::vector<TensorInfo>& tensors = model.files().tensors();
-  std::vector<bool> unwanted(tensors.size());
-  if (options.layers) unwanted.assign(tensors.size(), true);
-  for (const TensorSpec& spec : model_schema(model.config())) {
-    const std::optional<StoredRows> rows = model.find(spec);
-    if (!rows || !is_wanted(spec, options)) continue;
-    unwanted[static_cast<size_t>(rows->tensor - tensors.data())] = false;
-  }
-  std::vector<Job> jobs;
-  for (size_t i = 0; i < tensors.size(); ++i) {
-    if (unwanted[i]) continue;
-    const TensorInfo& tensor = tensors[i];
-    uint64_t n_rows = 1;
-    for (size_t d = 0; d + 1 < tensor.shape.size(); ++d) n_rows *= tensor.shape[d];
-    const DType dtype = is_float(tensor.dtype) ? options.dtype : tensor.dtype;
-    jobs.push_back(make_job(tensor.name, dtype, tensor.shape,
-                            {.tensor = &tensor, .first_row = 0, .n_rows = n_rows}));
-  }
-  return jobs;
-}
-
-// Consecutive jobs that fit one file; a tensor larger than that has a file of its own.
-std::vector<std::pair<size_t, size_t>> split_shards(const std::vector<Job>& jobs,
-                                                    uint64_t max_bytes) {
-  std::vector<std::pair<size_t, size_t>> shards;
-  uint64_t bytes = 0;
-  size_t begin = 0;
-  for (size_t i = 0; i < jobs.size(); ++i) {
-    if (i > begin && bytes + jobs[i].output.bytes > max_bytes) {
-      shards.emplace_back(begin, i);
-      begin = i;
-      bytes = 0;
-    }
-    bytes += jobs[i].output.bytes;
-  }
-  shards.emplace_back(begin, jobs.size());
-  return shards;
-}
-
-std::string shard_name(size_t index, size_t count) {
-  if (count == 1) return "model.safetensors";
-  char text[64];
-  std::snprintf(text, sizeof text, "model-%05zu-of-%05zu.safetensors", index + 1, count);
-  return text;
+bool is_written(DType dtype) {
+  return dtype == DType::f32 || dtype == DType::f16 || dtype == DType::bf16 ||
+         is_own_quantised(dtype);
 }
 
 class Conversion {
  public:
   Conversion(const ModelFiles& model, const ConvertOptions& options)
-      : model_(model), options_(options) {}
+      : model_(model), options_(options), plan_(plan_conversion(model, options)) {}
 
   Result<ConvertReport> run(const std::string& directory) {
-    SPLITD_ASSIGN(AtomicDirectory out, AtomicDirectory::create(directory));
-    const std::vector<Job> jobs =
-        model_.gguf() != nullptr ? plan_gguf(model_, options_) : plan_directory(model_, options_);
-    for (const Job& job : jobs) total_bytes_ += job.output.bytes;
-    SPLITD_TRY(out.check_space(total_bytes_ + kTextBytes));
     SPLITD_ASSIGN(report_.fingerprint, model_.fingerprint());
-    SPLITD_TRY(write_weights(jobs, out.temporary()));
-    SPLITD_ASSIGN(report_.tokenizer, write_model_texts(model_, options_.dtype, out.temporary()));
-    report_.tensors = jobs.size();
-    report_.weight_bytes = total_bytes_;
-    SPLITD_TRY(out.commit());
-    return report_;
+    SPLITD_ASSIGN(const std::string id, identity());
+    name_losses();
+    const std::map<std::string, std::string> metadata = {
+        {"format", "pt"}, {std::string(kFingerprintKey), hex(report_.fingerprint)}};
+    SPLITD_ASSIGN(ConvertTarget target,
+                  ConvertTarget::open(directory, plan_, metadata, id, report_.losses.size()));
+    report_.resumed_bytes = target.done();
+    report_.tokenizer = !model_.tokenizer_path().empty();
+    if (!target.is_committed()) SPLITD_TRY(fill(target));
+    for (size_t i = 0; i < report_.losses.size(); ++i) {
+      report_.losses[i].loss = target.losses()[i];
+    }
+    SPLITD_TRY(target.commit());
+    report_.tensors = plan_.items.size();
+    report_.weight_bytes = plan_.bytes;
+    report_.files = static_cast<uint32_t>(plan_.shards.size());
+    return std::move(report_);
   }
 
  private:
-  Status write_weights(const std::vector<Job>& jobs, const std::string& directory) {
-    const std::vector<std::pair<size_t, size_t>> shards =
-        split_shards(jobs, options_.max_shard_bytes);
-    JsonWriter index(2);
-    index.begin_object().key("metadata").begin_object().field("total_size", total_bytes_);
-    index.end_object().key("weight_map").begin_object();
-    for (size_t i = 0; i < shards.size(); ++i) {
-      const std::string name = shard_name(i, shards.size());
-      const std::span<const Job> part(jobs.data() + shards[i].first,
-                                      shards[i].second - shards[i].first);
-      SPLITD_TRY(write_shard(part, directory, name));
-      for (const Job& job : part) index.field(job.output.name, std::string_view(name));
+  // What has to be the same for one run to go on where another stopped.
+  Result<std::string> identity() const {
+    Sha256 hash;
+    const auto add = [&](const std::string& text) { hash.update(text + "\n"); };
+    add("splitd convert 1");
+    add(std::string(dtype_name(options_.dtype)) + " " + options_.feedback_id);
+    add(hex(report_.fingerprint));
+    for (const MappedFile& file : model_.files().files()) {
+      struct stat info {};
+      if (::stat(file.path().c_str(), &info) != 0) {
+        return system_error("cannot look at " + file.path());
+      }
+      add(file.path() + " " + std::to_string(info.st_size) + " " +
+          std::to_string(info.st_mtim.tv_sec) + "." + std::to_string(info.st_mtim.tv_nsec));
     }
-    report_.files = static_cast<uint32_t>(shards.size());
-    if (shards.size() == 1) return {};
-    index.end_object().end_object();
-    return write_file(directory + "/model.safetensors.index.json", index.take() + "\n");
+    for (const ConvertShard& shard : plan_.shards) add(shard.name);
+    for (const ConvertItem& item : plan_.items) {
+      add(item.output.name + " " + std::string(dtype_name(item.to)) + " " +
+          shape_text(item.output.shape));
+    }
+    return hex(hash.finish());
   }
 
-  Status write_shard(std::span<const Job> jobs, const std::string& directory,
-                     const std::string& name) {
-    std::vector<TensorInfo> tensors;
-    for (const Job& job : jobs) tensors.push_back(job.output);
-    SPLITD_ASSIGN(
-        SafetensorsWriter file,
-        SafetensorsWriter::create(
-            directory + "/" + name, std::move(tensors),
-            {{"format", "pt"}, {std::string(kFingerprintKey), hex(report_.fingerprint)}}));
-    for (const Job& job : jobs) {
-      model_.files().advise(*job.source.tensor, MappedFile::Advice::sequential);
-      const auto write = [&](std::span<const std::byte> bytes) -> Status {
-        SPLITD_TRY(file.write(bytes));
-        done_bytes_ += bytes.size();
-        if (!options_.progress || options_.progress({job.output.name, done_bytes_, total_bytes_})) {
-          return {};
-        }
-        return Error{ErrorKind::interrupted, "interrupted"};
-      };
-      Status done = convert_rows(model_.files(), job.source, job.output.dtype, write);
-      if (!done) return done.take_error().within("tensor " + quoted_name(job.output.name));
-      model_.files().advise(*job.source.tensor, MappedFile::Advice::dont_need);
+  // One sum a layer, and where each item's loss goes.
+  void name_losses() {
+    for (const ConvertItem& item : plan_.items) {
+      size_t index = report_.losses.size();
+      if (is_own_quantised(item.to)) {
+        std::string name = "layer " + std::to_string(item.spec->layer);
+        if (item.spec->slot == Slot::embedding) name = "embedding";
+        if (item.spec->slot == Slot::head) name = "head";
+        index = 0;
+        while (index < report_.losses.size() && report_.losses[index].name != name) ++index;
+        if (index == report_.losses.size()) report_.losses.push_back({std::move(name), {}});
+        report_.quantised_bytes += item.output.bytes;
+        report_.quantised_values += item.source.n_rows * item.source.tensor->shape.back();
+      }
+      loss_of_.push_back(index);
     }
-    return file.commit();
+  }
+
+  Status fill(ConvertTarget& target) {
+    Status written = write_weights(target);
+    if (!written) {
+      // Quantising takes time that a later run should not need again. What the source or the dtype
+      // refuses, it would meet again.
+      const ErrorKind kind = written.error().kind;
+      target.keep(is_own_quantised(options_.dtype) && kind != ErrorKind::model &&
+                  kind != ErrorKind::usage);
+      return written;
+    }
+    if (plan_.shards.size() > 1) {
+      SPLITD_TRY(write_file(target.temporary() + "/model.safetensors.index.json", make_index()));
+    }
+    SPLITD_ASSIGN(const bool tokenizer,
+                  write_model_texts(model_, options_.dtype, target.temporary()));
+    report_.tokenizer = tokenizer;
+    return {};
+  }
+
+  std::string make_index() const {
+    JsonWriter index(2);
+    index.begin_object().key("metadata").begin_object().field("total_size", plan_.bytes);
+    index.end_object().key("weight_map").begin_object();
+    for (const ConvertShard& shard : plan_.shards) {
+      for (size_t i = shard.begin; i < shard.end; ++i) {
+        index.field(plan_.items[i].output.name, std::string_view(shard.name));
+      }
+    }
+    index.end_object().end_object();
+    return index.take() + "\n";
+  }
+
+  Status write_weights(ConvertTarget& target) {
+    uint64_t begin = 0;
+    for (size_t i = 0; i < plan_.items.size(); ++i) {
+      const ConvertItem& item = plan_.items[i];
+      const uint64_t end = begin + item.output.bytes;
+      if (target.done() < end) {
+        Status done = write_item(item, i, target.done() - begin, target);
+        if (!done) {
+          return done.take_error().within("tensor " + quoted_name(item.source.tensor->name));
+        }
+      }
+      begin = end;
+    }
+    return target.finish_weights();
+  }
+
+  Status write_item(const ConvertItem& item, size_t index, uint64_t skip, ConvertTarget& target) {
+    const TensorInfo& stored = *item.source.tensor;
+    model_.files().advise(stored, MappedFile::Advice::sequential);
+    const auto write = [&](std::span<const std::byte> bytes) -> Status {
+      SPLITD_TRY(target.write(bytes));
+      SPLITD_TRY(target.row_end());
+      if (!options_.progress || options_.progress({item.output.name, target.done(), plan_.bytes})) {
+        return {};
+      }
+      return Error{ErrorKind::interrupted, is_own_quantised(options_.dtype)
+                                               ? "interrupted; the same command goes on from here"
+                                               : "interrupted"};
+    };
+    if (is_own_quantised(item.to)) {
+      const uint32_t n_thread = options_.threads != 0
+                                    ? options_.threads
+                                    : std::max(1u, std::thread::hardware_concurrency());
+      const Feedback* feedback = nullptr;
+      if (options_.feedback) {
+        SPLITD_ASSIGN(feedback, options_.feedback(*item.spec));
+      }
+      SPLITD_TRY(quantise_rows(model_.files(), item.source, item.to, feedback, n_thread, skip,
+                               target.losses()[loss_of_[index]], write));
+    } else {
+      SPLITD_TRY(convert_rows(model_.files(), item.source, item.to, skip, write));
+    }
+    model_.files().advise(stored, MappedFile::Advice::dont_need);
+    return {};
   }
 
   const ModelFiles& model_;
   const ConvertOptions& options_;
+  ConvertPlan plan_;
   ConvertReport report_;
-  uint64_t total_bytes_ = 0;
-  uint64_t done_bytes_ = 0;
+  std::vector<size_t> loss_of_;  // by item: its sum in report_.losses
 };
 
 }  // namespace
 
+double ConvertReport::bits_per_weight() const {
+  if (quantised_values == 0) return 0.0;
+  return 8.0 * static_cast<double>(quantised_bytes) / static_cast<double>(quantised_values);
+}
+
 Result<ConvertReport> convert_model(const std::string& source, const std::string& directory,
                                     const ConvertOptions& options) {
-  if (!is_float(options.dtype)) {
+  if (!is_written(options.dtype)) {
     return usage_error("dtype " + std::string(dtype_name(options.dtype)) +
-                       " cannot be written; accepted: bf16, f16, f32");
+                       " cannot be written; accepted: bf16, f16, f32, q8, q4");
   }
-  SPLITD_ASSIGN(const ModelFiles model, ModelFiles::open(source));
+  SPLITD_ASSIGN(const ModelFiles model, ModelFiles::open(source, FileAccess::read));
   if (options.layers && (options.layers->begin >= options.layers->end ||
                          options.layers->end > model.config().n_layer)) {
     return usage_error("layers " + std::to_string(options.layers->begin) + ":" +
                        std::to_string(options.layers->end) + " do not exist; the model has " +
                        std::to_string(model.config().n_layer));
   }
-  return Conversion(model, options).run(directory);
+  std::string target = directory;
+  while (target.size() > 1 && target.back() == '/') target.pop_back();
+  return Conversion(model, options).run(target);
 }
 
 }  // namespace splitd

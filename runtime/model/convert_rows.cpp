@@ -3,6 +3,10 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <optional>
+#include <system_error>
+#include <thread>
+#include <utility>
 #include <vector>
 
 #include "runtime/base/float16.h"
@@ -12,6 +16,11 @@ namespace splitd {
 namespace {
 
 constexpr uint64_t kChunkValues = uint64_t{1} << 17;  // 512 KiB of f32
+
+// At least that many rows, in whole panels.
+uint64_t panels(uint64_t rows) {
+  return std::max<uint64_t>(1, (rows + kQuantPanel - 1) / kQuantPanel) * kQuantPanel;
+}
 
 // The stored row (or element) that row `index` of the result comes from.
 uint64_t stored_index(uint64_t index, uint32_t head) {
@@ -61,74 +70,166 @@ Error refuse(float value, uint64_t row, uint64_t column, DType to) {
                      std::string(dtype_name(to)) + "; accepted: BF16 or F32 for such a model");
 }
 
-Status copy_bytes(const TensorView& view, const ByteSink& sink) {
+// The place of a value that `to` cannot hold.
+Error refuse(std::span<const float> values, size_t bad, uint64_t row, uint64_t columns, DType to) {
+  return refuse(values[bad], row + bad / columns, bad % columns, to);
+}
+
+Status copy_bytes(const TensorFiles& files, const TensorInfo& tensor, uint64_t skip_bytes,
+                  const ByteSink& sink) {
   constexpr uint64_t kStep = uint64_t{1} << 20;
-  for (uint64_t at = 0; at < view.bytes; at += kStep) {
-    SPLITD_TRY(sink({view.data + at, std::min(kStep, view.bytes - at)}));
+  std::vector<std::byte> bytes(std::min(kStep, tensor.bytes));
+  for (uint64_t at = skip_bytes; at < tensor.bytes; at += kStep) {
+    const auto part = std::span(bytes).first(std::min(kStep, tensor.bytes - at));
+    SPLITD_TRY(files.read(tensor, at, part));
+    SPLITD_TRY(sink(part));
   }
   return {};
 }
 
-// The rows in their final order, as f32, into `values`.
-class RowReader {
- public:
-  RowReader(const TensorView& view, const RowSource& source)
-      : view_(view), source_(source), columns_(view.shape.empty() ? 1 : view.shape.back()) {
-    const DTypeInfo& info = dtype_info(view.dtype);
-    row_bytes_ = columns_ / info.block_values * info.block_bytes;
+// One thread's share of a block of rows.
+struct QuantisePart {
+  std::vector<float> values;
+  std::vector<std::byte> scratch;
+  std::vector<QuantisationLoss> losses;  // by row
+  std::optional<Error> error;
+};
+
+struct QuantiseWork {
+  const RowReader& reader;
+  DType to;
+  const Feedback* feedback;
+
+  // Rows of the source from `row` on, to rows of the matrix `out` from `out_row` on.
+  Status run(uint64_t row, uint64_t n_rows, std::byte* out, uint64_t out_row,
+             QuantisePart& part) const {
+    const uint64_t columns = reader.columns();
+    part.values.resize(n_rows * columns);
+    part.losses.assign(n_rows, {});
+    SPLITD_TRY(reader.read(row, n_rows, part.values.data(), part.scratch));
+    const uint64_t step = feedback != nullptr ? kQuantPanel : 1;
+    for (uint64_t i = 0; i < n_rows; i += step) {
+      const uint64_t n = std::min(step, n_rows - i);
+      const std::span<const float> values(part.values.data() + i * columns, n * columns);
+      QuantisationLoss* losses = part.losses.data() + i;
+      const std::optional<size_t> bad =
+          feedback != nullptr ? feedback->quantise_rows(to, values, n, out, out_row + i, losses)
+                              : quantise_row(to, values, {}, out, out_row + i, *losses);
+      if (bad) return refuse(values, *bad, row + i, columns, to);
+    }
+    return {};
   }
-
-  uint64_t columns() const { return columns_; }
-
-  void read(uint64_t row, uint64_t n_rows, float* values) const {
-    const bool reordered = source_.interleaved_head != 0 && view_.shape.size() > 1;
-    if (!reordered) {
-      dequantize(view_.dtype, view_.data + (source_.first_row + row) * row_bytes_,
-                 n_rows * columns_, values);
-    }
-    for (uint64_t i = 0; i < n_rows && reordered; ++i) {
-      const uint64_t from = source_.first_row + stored_index(row + i, source_.interleaved_head);
-      dequantize(view_.dtype, view_.data + from * row_bytes_, columns_, values + i * columns_);
-    }
-    if (source_.one_added) {
-      for (uint64_t i = 0; i < n_rows * columns_; ++i) values[i] -= 1.0f;
-    }
-    if (source_.interleaved_head != 0 && view_.shape.size() == 1) {
-      const std::vector<float> stored(values, values + columns_);
-      for (uint64_t i = 0; i < columns_; ++i) {
-        values[i] = stored[stored_index(i, source_.interleaved_head)];
-      }
-    }
-  }
-
- private:
-  const TensorView& view_;
-  const RowSource& source_;
-  uint64_t columns_;
-  uint64_t row_bytes_;
 };
 
 }  // namespace
 
+RowReader::RowReader(const TensorFiles& files, const RowSource& source)
+    : files_(files),
+      source_(source),
+      columns_(source.tensor->shape.empty() ? 1 : source.tensor->shape.back()),
+      row_bytes_(*tensor_bytes(source.tensor->dtype, std::span(&columns_, 1))) {}
+
+// Rows that lie together, in the order of the file.
+Status RowReader::read_stored(uint64_t row, uint64_t n_rows, float* values,
+                              std::vector<std::byte>& scratch) const {
+  const TensorInfo& tensor = *source_.tensor;
+  scratch.resize(n_rows * row_bytes_);
+  SPLITD_TRY(files_.read(tensor, (source_.first_row + row) * row_bytes_, scratch));
+  if (!is_own_quantised(tensor.dtype)) {
+    dequantize(tensor.dtype, scratch.data(), n_rows * columns_, values);
+    return {};
+  }
+  for (uint64_t i = 0; i < n_rows; ++i) {
+    dequantize_row(tensor.dtype, scratch.data(), columns_, i, values + i * columns_);
+  }
+  return {};
+}
+
+Status RowReader::read(uint64_t row, uint64_t n_rows, float* values,
+                       std::vector<std::byte>& scratch) const {
+  const bool reordered = source_.interleaved_head != 0 && source_.tensor->shape.size() > 1;
+  if (!reordered) SPLITD_TRY(read_stored(row, n_rows, values, scratch));
+  for (uint64_t i = 0; i < n_rows && reordered; ++i) {
+    SPLITD_TRY(read_stored(stored_index(row + i, source_.interleaved_head), 1,
+                           values + i * columns_, scratch));
+  }
+  if (source_.one_added) {
+    for (uint64_t i = 0; i < n_rows * columns_; ++i) values[i] -= 1.0f;
+  }
+  if (source_.interleaved_head != 0 && source_.tensor->shape.size() == 1) {
+    const std::vector<float> stored(values, values + columns_);
+    for (uint64_t i = 0; i < columns_; ++i) {
+      values[i] = stored[stored_index(i, source_.interleaved_head)];
+    }
+  }
+  return {};
+}
+
 Status convert_rows(const TensorFiles& files, const RowSource& source, DType to,
-                    const ByteSink& sink) {
-  const TensorView view = files.view(*source.tensor);
-  if (view.bytes == 0) return {};
-  if (!can_dequantize(view.dtype)) return copy_bytes(view, sink);
-  const RowReader reader(view, source);
-  const uint64_t step = std::max<uint64_t>(1, kChunkValues / reader.columns());
+                    uint64_t skip_bytes, const ByteSink& sink) {
+  const TensorInfo& tensor = *source.tensor;
+  if (tensor.bytes == 0) return {};
+  if (!can_dequantize(tensor.dtype) && !is_own_quantised(tensor.dtype)) {
+    return copy_bytes(files, tensor, skip_bytes, sink);
+  }
+  const RowReader reader(files, source);
+  const uint64_t step = panels(kChunkValues / reader.columns());  // what Q8 and Q4 are read in
   const uint64_t value_bytes = to == DType::f32 ? 4 : 2;
   std::vector<float> values(std::min(step, source.n_rows) * reader.columns());
   std::vector<std::byte> out(values.size() * value_bytes);
-  for (uint64_t row = 0; row < source.n_rows; row += step) {
+  std::vector<std::byte> scratch;
+  const uint64_t skip = skip_bytes / (reader.columns() * value_bytes);
+  for (uint64_t row = skip; row < source.n_rows; row += step) {
     const uint64_t n_rows = std::min(step, source.n_rows - row);
     const std::span<float> part(values.data(), n_rows * reader.columns());
-    reader.read(row, n_rows, part.data());
+    SPLITD_TRY(reader.read(row, n_rows, part.data(), scratch));
     const size_t bad = narrow(part, to, out.data());
-    if (bad < part.size()) {
-      return refuse(part[bad], row + bad / reader.columns(), bad % reader.columns(), to);
-    }
+    if (bad < part.size()) return refuse(part, bad, row, reader.columns(), to);
     SPLITD_TRY(sink({out.data(), part.size() * value_bytes}));
+  }
+  return {};
+}
+
+Status quantise_rows(const TensorFiles& files, const RowSource& source, DType to,
+                     const Feedback* feedback, uint32_t n_thread, uint64_t skip_bytes,
+                     QuantisationLoss& loss, const ByteSink& sink) {
+  const RowReader reader(files, source);
+  const uint64_t row_bytes = quantised_row_bytes(to, reader.columns());
+  const QuantiseWork work{reader, to, feedback};
+  // Panels for each thread: so many that starting it is nothing beside its work.
+  const uint64_t step = panels(4 * kChunkValues / reader.columns());
+  std::vector<QuantisePart> parts(std::max(1u, n_thread));
+  std::vector<std::byte> out;
+  for (uint64_t row = skip_bytes / row_bytes; row < source.n_rows;) {
+    const uint64_t n_rows = std::min(step * parts.size(), source.n_rows - row);
+    const uint64_t each = panels((n_rows + parts.size() - 1) / parts.size());
+    out.resize(n_rows * row_bytes);
+    const auto run = [&](size_t index) {
+      QuantisePart& part = parts[index];
+      const uint64_t begin = std::min(n_rows, index * each);
+      const uint64_t end = std::min(n_rows, begin + each);
+      Status done = work.run(row + begin, end - begin, out.data(), begin, part);
+      if (!done) part.error = done.take_error();
+    };
+    std::vector<std::thread> others;
+    size_t begun = 1;
+    try {
+      for (; begun < parts.size() && begun * each < n_rows; ++begun)
+        others.emplace_back(run, begun);
+    } catch (const std::system_error&) {
+      // No room for another stack, under a limit on address space for one.
+    }
+    run(0);
+    for (size_t i = begun; i < parts.size() && i * each < n_rows; ++i) run(i);
+    for (std::thread& other : others) other.join();
+    for (QuantisePart& part : parts) {
+      if (part.error) return std::move(*part.error);
+    }
+    for (size_t i = 0; i < parts.size() && i * each < n_rows; ++i) {
+      for (const QuantisationLoss& one : parts[i].losses) loss.add(one);
+    }
+    SPLITD_TRY(sink(out));
+    row += n_rows;
   }
   return {};
 }

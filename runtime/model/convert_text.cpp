@@ -5,6 +5,7 @@
 #include "runtime/base/files.h"
 #include "runtime/base/utf8.h"
 #include "runtime/model/config_write.h"
+#include "runtime/model/formats/quantised.h"
 #include "runtime/model/tokenizer/gguf_tokenizer.h"
 
 namespace splitd {
@@ -78,11 +79,16 @@ std::string make_tokenizer_config(const Gguf& gguf, const ModelConfig& config) {
 
 // The config of the GGUF as config.json, provided that it says the same when read back.
 Result<std::string> make_config(const ModelFiles& model, DType dtype) {
-  std::string text = write_config_json(model.config(), dtype, token_id(*model.gguf(), "padding"));
+  const bool quantised = is_own_quantised(dtype);
+  // What is not quantised stays what it was.
+  const DType rest = quantised ? model.config().dtype.value_or(DType::f32) : dtype;
+  std::string text = write_config_json(model.config(), rest, token_id(*model.gguf(), "padding"));
   SPLITD_ASSIGN(const JsonDoc doc, JsonDoc::parse(text));
   SPLITD_ASSIGN(ModelConfig again, parse_config(doc.root()));
   again.embed_scale = model.config().embed_scale;  // rounded to the new dtype, as it has to be
-  if (canonical_config(again) == canonical_config(model.config())) return text;
+  if (canonical_config(again) == canonical_config(model.config())) {
+    return quantised ? replace_config_dtype(doc.root(), dtype) + "\n" : text;
+  }
   return model_error(model.path() +
                      ": config.json has no words for this combination of features "
                      "in a model of the family " +

@@ -36,11 +36,9 @@ class SmallReader {
  public:
   explicit SmallReader(const TensorFiles& files) : files_(files) {}
 
-  std::vector<std::byte> read(const TensorInfo& tensor) {
+  Result<std::vector<std::byte>> read(const TensorInfo& tensor) {
     std::vector<std::byte> bytes(tensor.bytes);
-    if (read_apart(tensor, bytes)) return bytes;
-    const TensorView view = files_.view(tensor);
-    std::copy_n(view.data, view.bytes, bytes.begin());
+    if (!read_apart(tensor, bytes)) SPLITD_TRY(files_.read(tensor, 0, bytes));
     return bytes;
   }
 
@@ -117,7 +115,8 @@ Result<Sha256Digest> ModelFiles::fingerprint() const {
   for (const auto& [name, spec] : tensors) {
     if (!is_norm(spec.slot)) continue;
     const TensorInfo& tensor = *find(spec)->tensor;
-    hash_norm(tensor, reader.read(tensor), add_one, hash);
+    SPLITD_ASSIGN(const std::vector<std::byte> stored_bytes, reader.read(tensor));
+    hash_norm(tensor, stored_bytes, add_one, hash);
   }
   return hash.finish();
 }

@@ -6,6 +6,7 @@
 #include "runtime/base/files.h"
 #include "runtime/model/config_gguf.h"
 #include "runtime/model/formats/dequantize.h"
+#include "runtime/model/formats/quantised.h"
 
 namespace splitd {
 namespace {
@@ -78,21 +79,22 @@ bool is_gguf(const std::string& path) {
   return file.ok() && file->text().starts_with("GGUF");
 }
 
-Result<ModelFiles> ModelFiles::open(const std::string& path) {
-  if (is_directory(path)) return open_directory(path);
+Result<ModelFiles> ModelFiles::open(const std::string& path, FileAccess access) {
+  if (is_directory(path)) return open_directory(path, access);
   if (!path_exists(path)) return model_error(path + " does not exist");
   if (is_gguf(path)) return open_gguf(path);
   return model_error(path +
                      " is no model; accepted: a Hugging Face model directory or a .gguf file");
 }
 
-Result<ModelFiles> ModelFiles::open_directory(const std::string& path) {
+Result<ModelFiles> ModelFiles::open_directory(const std::string& path, FileAccess access) {
   ModelFiles model;
   model.path_ = path;
   SPLITD_ASSIGN(model.config_, read_model_config(path));
-  SPLITD_ASSIGN(model.tensors_, TensorFiles::open_safetensors(path));
+  SPLITD_ASSIGN(model.tensors_, TensorFiles::open_safetensors(path, access));
   if (path_exists(path + "/tokenizer.json")) model.tokenizer_path_ = path;
   model.find_naming();
+  SPLITD_TRY(model.find_quantised());
   SPLITD_TRY(model.check_tensors());
   if (!model.config_.dtype) {
     // As transformers: what the file holds. The final norm is in every part of the model.
@@ -138,7 +140,8 @@ std::string ModelFiles::stored_name(const TensorSpec& spec) const {
 
 // Whether `tensor` holds all experts of the layer.
 bool ModelFiles::is_stacked(const TensorSpec& spec, const TensorInfo& tensor) const {
-  return is_expert(spec.slot) && (gguf_ || tensor.name.ends_with("_proj"));
+  return is_expert(spec.slot) &&
+         (gguf_ || without_quantised_suffix(tensor.name).ends_with("_proj"));
 }
 
 Shape ModelFiles::stored_shape(const TensorSpec& spec, const TensorInfo& tensor) const {
@@ -149,17 +152,80 @@ Shape ModelFiles::stored_shape(const TensorSpec& spec, const TensorInfo& tensor)
   return shape;
 }
 
+// transformers 5 may store all experts of a layer as one tensor, gate before up in each.
+std::string ModelFiles::stacked_name(const TensorSpec& spec) const {
+  return naming_.model + "layers." + std::to_string(spec.layer) + ".mlp.experts." +
+         (spec.slot == Slot::expert_down ? "down_proj" : "gate_up_proj");
+}
+
+// Under its own name, or as our quantised rows.
+const TensorInfo* ModelFiles::find_stored(std::string_view name) const {
+  const TensorInfo* tensor = files().find(name);
+  if (tensor != nullptr || gguf_) return tensor;
+  for (const DType dtype : {DType::q8, DType::q4}) {
+    const TensorInfo* own = files().find(std::string(name).append(quantised_suffix(dtype)));
+    if (own != nullptr && own->dtype == dtype) return own;
+  }
+  return nullptr;
+}
+
+// Matrices stored as quantised rows are U8 to the file; from here on they are what they mean.
+Status ModelFiles::find_quantised() {
+  const auto is_u8 = [](const TensorInfo& tensor) {
+    return tensor.dtype == DType::u8 && quantised_by_name(tensor.name);
+  };
+  const std::vector<TensorInfo>& all = files().tensors();
+  if (std::none_of(all.begin(), all.end(), is_u8)) return {};
+  std::vector<TensorSpec> specs = model_schema(config_);
+  // Tied or not: files may hold both tables.
+  specs.push_back({Slot::head, 0, 0, {config_.n_vocab, config_.d_model}});
+  for (const TensorSpec& spec : specs) {
+    if (spec.shape.size() < 2) continue;
+    SPLITD_TRY(read_quantised(spec, stored_name(spec)));
+    if (is_expert(spec.slot) && spec.expert == 0) {
+      SPLITD_TRY(read_quantised(spec, stacked_name(spec)));
+    }
+  }
+  return {};
+}
+
+Status ModelFiles::read_quantised(const TensorSpec& spec, std::string_view name) {
+  const TensorInfo* twin = files().find(name);
+  for (const DType dtype : {DType::q8, DType::q4}) {
+    const TensorInfo* tensor = files().find(std::string(name).append(quantised_suffix(dtype)));
+    if (tensor == nullptr || tensor->dtype == dtype) continue;
+    const std::string where = file_of(*tensor) + ": tensor " + quoted_name(tensor->name);
+    if (twin != nullptr) {
+      return model_error(where + " is there, and " + quoted_name(twin->name) +
+                         " too; accepted: one of them");
+    }
+    const Shape meant = stored_shape(spec, *tensor);
+    Shape expected = meant;
+    if (!can_be_quantised(config_, spec)) {
+      return model_error(where + " is " + shape_text(meant) + " by the config; what is quantised " +
+                         "has rows of a multiple of 32 and is cut at multiples of 16 rows");
+    }
+    expected.back() = quantised_row_bytes(dtype, meant.back());
+    if (tensor->dtype != DType::u8 || tensor->shape != expected) {
+      return model_error(where + " is " + std::string(dtype_name(tensor->dtype)) + " of shape " +
+                         shape_text(tensor->shape) + "; " + std::string(dtype_name(dtype)) +
+                         " for " + shape_text(meant) + " are U8 of shape " + shape_text(expected));
+    }
+    tensors_->reinterpret(*tensor, dtype, meant);
+    twin = tensor;
+  }
+  return {};
+}
+
 std::optional<StoredRows> ModelFiles::find(const TensorSpec& spec) const {
   const uint64_t n_rows = row_count(spec.shape);
-  const TensorInfo* tensor = files().find(stored_name(spec));
+  const TensorInfo* tensor = find_stored(stored_name(spec));
   if (tensor != nullptr) {
     return StoredRows{tensor, gguf_ && is_expert(spec.slot) ? spec.expert * n_rows : 0, n_rows};
   }
   if (gguf_ || !is_expert(spec.slot)) return std::nullopt;
-  // transformers 5 may store all experts of a layer as one tensor, gate before up in each.
   const bool down = spec.slot == Slot::expert_down;
-  tensor = files().find(naming_.model + "layers." + std::to_string(spec.layer) + ".mlp.experts." +
-                        (down ? "down_proj" : "gate_up_proj"));
+  tensor = find_stored(stacked_name(spec));
   if (tensor == nullptr) return std::nullopt;
   const uint64_t each = down ? n_rows : 2 * n_rows;
   const uint64_t offset = spec.slot == Slot::expert_up ? n_rows : 0;
@@ -175,6 +241,7 @@ Status ModelFiles::check_tensor(const TensorSpec& spec, const StoredRows& rows) 
                        shape_text(expected));
   }
   if (gguf_ ? can_dequantize(tensor.dtype) : is_float(tensor.dtype)) return {};
+  if (!gguf_ && is_own_quantised(tensor.dtype)) return {};
   return model_error(where + " is " + std::string(dtype_name(tensor.dtype)) +
                      ", which is not supported; supported: F32, F16, BF16");
 }

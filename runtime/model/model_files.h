@@ -49,7 +49,8 @@ struct FileRange {
 
 class ModelFiles {
  public:
-  static Result<ModelFiles> open(const std::string& path);
+  // With FileAccess::read the weights of a directory are not mapped: files().read() alone works.
+  static Result<ModelFiles> open(const std::string& path, FileAccess access = FileAccess::mapped);
 
   const std::string& path() const { return path_; }
   const ModelConfig& config() const { return config_; }
@@ -89,12 +90,16 @@ class ModelFiles {
   };
 
   ModelFiles() = default;
-  static Result<ModelFiles> open_directory(const std::string& path);
+  static Result<ModelFiles> open_directory(const std::string& path, FileAccess access);
   static Result<ModelFiles> open_gguf(const std::string& path);
   Status check_tensors();
   Status check_tensor(const TensorSpec& spec, const StoredRows& rows) const;
   Status check_layer(uint32_t layer, std::vector<bool>& known);
   Status check_strangers(const std::vector<bool>& known) const;
+  Status find_quantised();
+  Status read_quantised(const TensorSpec& spec, std::string_view name);
+  const TensorInfo* find_stored(std::string_view name) const;
+  std::string stacked_name(const TensorSpec& spec) const;
   void find_naming();
   std::string stored_name(const TensorSpec& spec) const;
   Shape stored_shape(const TensorSpec& spec, const TensorInfo& tensor) const;

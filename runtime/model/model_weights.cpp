@@ -2,6 +2,7 @@
 #include <cstring>
 
 #include "runtime/model/formats/dequantize.h"
+#include "runtime/model/formats/quantised.h"
 #include "runtime/model/model_files.h"
 
 namespace splitd {
@@ -70,7 +71,7 @@ TensorView* view_of(LayerWeights& layer, const TensorSpec& spec) {
 }
 
 Status check_computable(const TensorView& view, const std::string& name) {
-  if (can_dequantize(view.dtype)) return {};
+  if (can_dequantize(view.dtype) || is_own_quantised(view.dtype)) return {};
   return model_error("tensor " + quoted_name(name) + " is " + std::string(dtype_name(view.dtype)) +
                      ", which cannot be computed with as it is; `splitd convert` makes a directory "
                      "of BF16, F16 or F32 of it");

@@ -1,5 +1,7 @@
 #include "runtime/model/schema.h"
 
+#include "runtime/model/formats/quantised.h"
+
 namespace splitd {
 namespace {
 
@@ -188,6 +190,22 @@ std::vector<TensorSpec> model_schema(const ModelConfig& config) {
   out.push_back({Slot::final_norm, 0, 0, {config.d_model}});
   if (!config.tied) out.push_back({Slot::head, 0, 0, table});
   return out;
+}
+
+// The rows that an engine may ask for apart: of q, k and v, of gate and up, of one expert.
+static bool is_cut_at_panels(const ModelConfig& config, const TensorSpec& spec) {
+  const auto whole = [](uint64_t rows) { return rows % kQuantPanel == 0; };
+  if (!whole(spec.shape[0])) return false;
+  if (spec.slot == Slot::gate_up) return whole(config.d_ff);
+  if (spec.slot != Slot::qkv) return true;
+  return whole(uint64_t{config.n_head} * config.d_head) &&
+         whole(uint64_t{config.n_kv_head} * config.d_head);
+}
+
+bool can_be_quantised(const ModelConfig& config, const TensorSpec& spec) {
+  if (spec.shape.size() < 2 || spec.slot == Slot::router) return false;
+  const bool groups = spec.shape[1] != 0 && spec.shape[1] % kQuantGroup == 0;
+  return groups && is_cut_at_panels(config, spec);
 }
 
 uint64_t parameter_count(const ModelConfig& config) {

@@ -69,6 +69,10 @@ struct TensorSpec {
 // Embedding, layers in order, final norm, head.
 [[nodiscard]] std::vector<TensorSpec> model_schema(const ModelConfig& config);
 
+// Whether q8 and q4 can hold it: a matrix (no router) of whole groups, in whole panels wherever an
+// engine may cut it.
+[[nodiscard]] bool can_be_quantised(const ModelConfig& config, const TensorSpec& spec);
+
 // Numbers in all of the model's tensors, a tied head counted once.
 [[nodiscard]] uint64_t parameter_count(const ModelConfig& config);
 

@@ -12,6 +12,8 @@
 #include <optional>
 #include <thread>
 
+#include "runtime/model/formats/quantised.h"
+
 namespace splitd {
 namespace {
 
@@ -24,6 +26,14 @@ struct FloatLayout {
   uint64_t mask = 0;  // of one field: a field with all of these bits set is not finite
   std::vector<uint32_t> offsets;
 };
+
+FloatLayout panel_layout(uint32_t row_block) {
+  FloatLayout layout{row_block * static_cast<uint32_t>(kQuantPanel), 2, 0x7c00, {}};
+  for (uint32_t row = 0; row < kQuantPanel; ++row) {
+    layout.offsets.push_back(layout.block_bytes - 2 * (static_cast<uint32_t>(kQuantPanel) - row));
+  }
+  return layout;
+}
 
 // Nothing for integers.
 std::optional<FloatLayout> layout_of(DType dtype) {
@@ -52,6 +62,9 @@ std::optional<FloatLayout> layout_of(DType dtype) {
       return FloatLayout{block, 2, 0x7c00, {0, 2}};
     case DType::q6_k:
       return FloatLayout{block, 2, 0x7c00, {block - 2}};
+    case DType::q8:  // a group of 16 rows: their quants, then their scales
+    case DType::q4:
+      return panel_layout(block);
     default:
       return std::nullopt;
   }
@@ -197,17 +210,32 @@ class Verifier {
 #endif
   }
 
+  // The first value of a block, counted along the rows of the tensor.
+  static uint64_t first_value(const TensorInfo& tensor, uint64_t block, const std::byte* data,
+                              const FloatLayout& layout) {
+    const DTypeInfo& info = dtype_info(tensor.dtype);
+    if (!is_own_quantised(tensor.dtype)) return block * info.block_values;
+    const uint64_t groups = tensor.shape.back() / kQuantGroup;
+    uint64_t row = block / groups * kQuantPanel;
+    for (const uint32_t offset : layout.offsets) {
+      if ((load_field(data + offset, 2) & layout.mask) == layout.mask) break;
+      ++row;
+    }
+    return row * tensor.shape.back() + block % groups * kQuantGroup;
+  }
+
   void count_bad(const Piece& piece, const std::byte* data, const FloatLayout& layout) {
     uint64_t count = 0;
-    uint64_t first = 0;
+    uint64_t value = 0;
     for (uint64_t at = 0; at < piece.bytes; at += layout.block_bytes) {
       if (!is_bad_block(data + at, layout)) continue;
-      if (count++ == 0) first = (piece.begin + at) / layout.block_bytes;
+      if (count++ > 0) continue;
+      const uint64_t block = (piece.begin + at) / layout.block_bytes;
+      value = first_value(*piece.tensor, block, data + at, layout);
     }
     if (count == 0) return;
     const Shape& shape = piece.tensor->shape;
     const uint64_t columns = shape.empty() ? 1 : shape.back();
-    const uint64_t value = first * dtype_info(piece.tensor->dtype).block_values;
     const std::lock_guard lock(mutex_);
     NonFinite& found = found_[piece.tensor->name];
     const uint64_t row = value / columns;

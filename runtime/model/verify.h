@@ -16,7 +16,7 @@ namespace splitd {
 struct NonFinite {
   std::string tensor;
   uint64_t row = 0;     // of the first one: rows are vectors of the last dimension
-  uint64_t column = 0;  // of a block: its first value's
+  uint64_t column = 0;  // of a block: its first value's; Q8, Q4: in the first bad panel
   uint64_t count = 0;   // numbers, or blocks
 };
 

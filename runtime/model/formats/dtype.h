@@ -1,5 +1,6 @@
 // Owns: the element types that model files hold, their names and their sizes. Block types (GGUF)
 // pack `block_values` values into `block_bytes` bytes; for the others a block is one value.
+// splitd's own q8 and q4 lie in panels of 16 rows (quantised.h); a block is a row's share of them.
 #pragma once
 
 #include <cstdint>
@@ -34,6 +35,9 @@ enum class DType : uint8_t {
   q4_k,
   q5_k,
   q6_k,
+  // splitd's own
+  q8,
+  q4,
 };
 
 struct DTypeInfo {

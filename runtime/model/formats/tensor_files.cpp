@@ -55,13 +55,14 @@ Result<SafetensorsHeader> read_header(const FileDescriptor& file) {
   return parse_safetensors_header(prefix, file_bytes);
 }
 
-Result<OneFile> open_one(const std::string& path) {
-  const FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+Result<OneFile> open_one(const std::string& path, FileAccess access) {
+  FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (!file.valid()) return system_error("cannot open " + path);
-  SPLITD_ASSIGN(MappedFile mapped, MappedFile::map(file, path));
+  Result<MappedFile> mapped = MappedFile::map(file, path, access);
+  if (!mapped) return mapped.take_error();
   Result<SafetensorsHeader> header = read_header(file);
   if (!header) return header.take_error().within(path);
-  return OneFile{std::move(mapped), std::move(*header)};
+  return OneFile{std::move(*mapped), std::move(*header)};
 }
 
 // What a directory holds instead, to say more than "nothing found".
@@ -127,7 +128,7 @@ Result<TensorFiles> TensorFiles::from_parts(std::vector<MappedFile> files,
   return out;
 }
 
-static Result<TensorFiles> open_sharded(const std::string& directory,
+static Result<TensorFiles> open_sharded(const std::string& directory, FileAccess access,
                                         std::map<std::string, std::string>& metadata) {
   const std::string index_path = directory + "/" + kIndexName;
   SPLITD_ASSIGN(const MappedFile index_file, MappedFile::open(index_path));
@@ -143,7 +144,7 @@ static Result<TensorFiles> open_sharded(const std::string& directory,
                          std::to_string(files.size() + 1) + " of " +
                          std::to_string(index->shards.size()) + ")");
     }
-    SPLITD_ASSIGN(OneFile one, open_one(path));
+    SPLITD_ASSIGN(OneFile one, open_one(path, access));
     for (TensorInfo& tensor : one.header.tensors) {
       tensor.file = static_cast<uint32_t>(files.size());
       tensors.push_back(std::move(tensor));
@@ -157,19 +158,19 @@ static Result<TensorFiles> open_sharded(const std::string& directory,
   return out;
 }
 
-Result<TensorFiles> TensorFiles::open_safetensors(const std::string& path) {
+Result<TensorFiles> TensorFiles::open_safetensors(const std::string& path, FileAccess access) {
   std::string file = path;
   if (is_directory(path)) {
     file += std::string("/") + kSingleName;
     if (!path_exists(file)) {
       if (!path_exists(path + "/" + kIndexName)) return no_weights(path);
       std::map<std::string, std::string> metadata;
-      SPLITD_ASSIGN(TensorFiles out, open_sharded(path, metadata));
+      SPLITD_ASSIGN(TensorFiles out, open_sharded(path, access, metadata));
       out.metadata_ = std::move(metadata);
       return out;
     }
   }
-  SPLITD_ASSIGN(OneFile one, open_one(file));
+  SPLITD_ASSIGN(OneFile one, open_one(file, access));
   std::vector<MappedFile> files;
   files.push_back(std::move(one.file));
   SPLITD_ASSIGN(TensorFiles out, from_parts(std::move(files), std::move(one.header.tensors)));
@@ -186,11 +187,23 @@ const TensorInfo* TensorFiles::find(std::string_view name) const {
 
 TensorView TensorFiles::view(const TensorInfo& tensor) const {
   const std::span<const std::byte> bytes = files_[tensor.file].bytes();
+  if (bytes.empty()) return {nullptr, tensor.dtype, tensor.shape, tensor.bytes};
   return {bytes.data() + tensor.begin, tensor.dtype, tensor.shape, tensor.bytes};
 }
 
 void TensorFiles::advise(const TensorInfo& tensor, MappedFile::Advice advice) const {
   files_[tensor.file].advise(tensor.begin, tensor.bytes, advice);
+}
+
+Status TensorFiles::read(const TensorInfo& tensor, uint64_t offset,
+                         std::span<std::byte> out) const {
+  return files_[tensor.file].read(tensor.begin + offset, out);
+}
+
+void TensorFiles::reinterpret(const TensorInfo& tensor, DType dtype, Shape shape) {
+  TensorInfo& own = tensors_[static_cast<size_t>(&tensor - tensors_.data())];
+  own.dtype = dtype;
+  own.shape = std::move(shape);
 }
 
 uint64_t TensorFiles::resident_bytes() const {

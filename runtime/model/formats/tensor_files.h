@@ -20,7 +20,9 @@ class TensorFiles {
   // A directory with model.safetensors or (only without it, as transformers does)
   // model.safetensors.index.json, or one .safetensors file. Every tensor of an index must lie in
   // the shard it names; tensors of a shard that the index forgets belong to the model.
-  static Result<TensorFiles> open_safetensors(const std::string& path);
+  // With FileAccess::read only read() works, and views have no data.
+  static Result<TensorFiles> open_safetensors(const std::string& path,
+                                              FileAccess access = FileAccess::mapped);
   // For readers of other formats: files already mapped and their tensors, checked to fit.
   static Result<TensorFiles> from_parts(std::vector<MappedFile> files,
                                         std::vector<TensorInfo> tensors);
@@ -32,6 +34,10 @@ class TensorFiles {
   const TensorInfo* find(std::string_view name) const;  // nullptr if there is none
   TensorView view(const TensorInfo& tensor) const;
   void advise(const TensorInfo& tensor, MappedFile::Advice advice) const;
+  // Bytes [offset, offset + out.size()) of a tensor, mapped or not.
+  Status read(const TensorInfo& tensor, uint64_t offset, std::span<std::byte> out) const;
+  // What a reader knows of a tensor better than the file's header. The bytes stay the same ones.
+  void reinterpret(const TensorInfo& tensor, DType dtype, Shape shape);
   uint64_t resident_bytes() const;  // in memory, whoever read them; see MappedFile
   // Of these, what this process touched through the maps. Opening safetensors touches nothing: the
   // headers are read apart, without read-ahead. Nothing where the system does not tell.

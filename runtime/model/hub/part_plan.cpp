@@ -4,6 +4,7 @@
 #include <charconv>
 #include <set>
 
+#include "runtime/model/formats/quantised.h"
 #include "runtime/model/formats/safetensors_writer.h"
 
 namespace splitd {
@@ -90,6 +91,7 @@ bool TensorNames::is_norm(std::string_view name) const {
 }
 
 bool TensorNames::needs(const Part& part, std::string_view name) const {
+  name = without_quantised_suffix(name);
   if (is_norm(name)) return true;
   if (const std::optional<uint32_t> layer = layer_of(name)) return part.layers[*layer];
   if (!part.ends) return false;

@@ -1,0 +1,184 @@
+// The search for scales: what it keeps exactly, what it never makes worse, what it refuses.
+#include "runtime/model/quantise.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <random>
+#include <vector>
+
+#include "runtime/base/float16.h"
+
+namespace splitd {
+namespace {
+
+struct Quantised {
+  std::vector<std::byte> matrix;
+  std::vector<float> values;  // what row 0 means now
+  QuantisationLoss loss;
+  std::optional<size_t> refused;
+};
+
+// One row in a panel whose other rows hold something else.
+Quantised quantise(DType to, const std::vector<float>& row, std::span<const float> weights = {},
+                   uint64_t at = 0) {
+  Quantised out;
+  out.matrix.assign(kQuantPanel * quantised_row_bytes(to, row.size()), std::byte{0xa5});
+  out.refused = quantise_row(to, row, weights, out.matrix.data(), at, out.loss);
+  out.values.resize(row.size());
+  dequantize_row(to, out.matrix.data(), row.size(), at, out.values.data());
+  return out;
+}
+
+double loss_of(const std::vector<float>& a, const std::vector<float>& b,
+               std::span<const float> weights = {}) {
+  double sum = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    const double rest = double{a[i]} - double{b[i]};
+    sum += (weights.empty() ? 1.0 : double{weights[i]}) * rest * rest;
+  }
+  return sum;
+}
+
+std::vector<float> normal(size_t n, uint32_t seed, float scale = 1.0f) {
+  std::mt19937 random(seed);
+  std::normal_distribution<float> draw(0.0f, scale);
+  std::vector<float> out(n);
+  for (float& value : out) value = draw(random);
+  return out;
+}
+
+// As llama.cpp's Q4_0: the extreme value lies on level −8.
+std::vector<float> plain_q4(const std::vector<float>& row) {
+  std::vector<float> out;
+  for (size_t begin = 0; begin < row.size(); begin += kQuantGroup) {
+    float extreme = 0;
+    for (size_t i = 0; i < kQuantGroup; ++i) {
+      if (std::fabs(row[begin + i]) > std::fabs(extreme)) extreme = row[begin + i];
+    }
+    const float scale = extreme / -8.0f;
+    const float stored = to_f32(to_f16(scale));
+    for (size_t i = 0; i < kQuantGroup; ++i) {
+      const float level = scale != 0 ? std::floor(row[begin + i] / scale + 8.5f) : 8.0f;
+      out.push_back(stored * (std::min(level, 15.0f) - 8.0f));
+    }
+  }
+  return out;
+}
+
+TEST(Quantise, KeepsWhatLiesOnAGrid) {
+  std::mt19937 random(7);
+  for (const DType to : {DType::q8, DType::q4}) {
+    const int least = to == DType::q8 ? -127 : -8, most = to == DType::q8 ? 127 : 7;
+    for (int round = 0; round < 200; ++round) {
+      std::vector<float> row(64);
+      for (size_t begin = 0; begin < row.size(); begin += kQuantGroup) {
+        const float scale = to_f32(f16{static_cast<uint16_t>(0x1000 + random() % 0x4000)});
+        // q4 finds the scale also where no value has the extreme level.
+        const int narrower = to == DType::q4 ? static_cast<int>(random() % 6) : 0;
+        std::uniform_int_distribution<int> level(least + narrower, most - narrower);
+        for (size_t i = 0; i < kQuantGroup; ++i) {
+          row[begin + i] = scale * static_cast<float>(level(random));
+        }
+        if (to == DType::q8) row[begin] = scale * 127.0f;
+      }
+      const Quantised got = quantise(to, row);
+      EXPECT_EQ(got.loss.lost, 0.0);
+      for (size_t i = 0; i < row.size(); ++i) ASSERT_EQ(got.values[i], row[i]) << round << " " << i;
+    }
+  }
+}
+
+TEST(Quantise, LosesLessThanThePlainWay) {
+  const std::vector<float> row = normal(32 * 256, 1);
+  const Quantised q4 = quantise(DType::q4, row);
+  const double plain = loss_of(row, plain_q4(row));
+  EXPECT_LT(q4.loss.lost, 0.9 * plain);
+  EXPECT_GT(q4.loss.lost, 0.5 * plain);
+  EXPECT_NEAR(q4.loss.lost, loss_of(row, q4.values), 1e-9 * plain);
+  EXPECT_NEAR(q4.loss.relative_rms(), std::sqrt(q4.loss.lost / q4.loss.total), 1e-12);
+  const Quantised q8 = quantise(DType::q8, row);
+  EXPECT_LT(q8.loss.relative_rms(), 0.008);
+  EXPECT_GT(q8.loss.relative_rms(), 0.003);
+}
+
+TEST(Quantise, NeverLosesMoreThanPlainInAnyGroup) {
+  for (uint32_t seed = 0; seed < 500; ++seed) {
+    std::vector<float> row = normal(32, seed, std::ldexp(1.0f, static_cast<int>(seed % 20) - 10));
+    if (seed % 3 == 0) row[seed % 32] *= 30.0f;
+    const Quantised got = quantise(DType::q4, row);
+    EXPECT_LE(got.loss.lost, loss_of(row, plain_q4(row)) * (1 + 1e-6)) << seed;
+  }
+}
+
+TEST(Quantise, ImportanceMovesTheLossElsewhere) {
+  std::vector<float> row = normal(32 * 64, 3);
+  std::vector<float> weights(row.size(), 0.05f);
+  for (size_t i = 0; i < row.size(); i += 8) weights[i] = 5.0f;
+  const Quantised plain = quantise(DType::q4, row);
+  const Quantised weighed = quantise(DType::q4, row, weights);
+  EXPECT_LT(loss_of(row, weighed.values, weights), 0.9 * loss_of(row, plain.values, weights));
+  EXPECT_GT(weighed.loss.lost, plain.loss.lost);
+}
+
+TEST(Quantise, ZeroOutliersAndTinyNumbers) {
+  for (const DType to : {DType::q8, DType::q4}) {
+    const Quantised zero = quantise(to, std::vector<float>(64, 0.0f));
+    EXPECT_EQ(zero.loss.lost, 0.0);
+    EXPECT_EQ(zero.loss.relative_rms(), 0.0);
+    for (const float value : zero.values) EXPECT_EQ(value, 0.0f);
+
+    std::vector<float> one(32, 0.0f);
+    one[5] = -3.25f;  // alone: kept to what f16 can hold
+    EXPECT_NEAR(quantise(to, one).values[5], -3.25f, 3.25f / 1024);
+
+    // f16 scales end at 2^-24: what is far below becomes zero, and nothing is infinite.
+    for (const float size : {1e-38f, 1e-30f, 1e-9f, 1e-7f, 1e-6f}) {
+      const std::vector<float> row = normal(32, 9, size);
+      const Quantised tiny = quantise(to, row);
+      ASSERT_FALSE(tiny.refused);
+      EXPECT_LE(loss_of(row, tiny.values), loss_of(row, std::vector<float>(32, 0.0f)));
+    }
+  }
+}
+
+TEST(Quantise, RefusesWhatNoScaleReaches) {
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  const float infinity = std::numeric_limits<float>::infinity();
+  for (const DType to : {DType::q8, DType::q4}) {
+    const float reach = to == DType::q8 ? 127.0f * 65504 : 8.0f * 65504;
+    for (const float bad : {nan, infinity, -infinity, 1.01f * reach, -3e38f}) {
+      std::vector<float> row = normal(64, 4);
+      row[45] = bad;
+      EXPECT_EQ(quantise(to, row).refused, 45u) << bad;
+    }
+    std::vector<float> row = normal(64, 4);
+    row[45] = -reach;
+    const Quantised got = quantise(to, row);
+    EXPECT_FALSE(got.refused);
+    EXPECT_EQ(got.values[45], -reach);
+  }
+}
+
+TEST(Quantise, RowsOfAPanelDoNotTouchEachOther) {
+  for (const DType to : {DType::q8, DType::q4}) {
+    std::vector<std::vector<float>> rows;
+    std::vector<std::byte> matrix(2 * kQuantPanel * quantised_row_bytes(to, 96));
+    QuantisationLoss loss;
+    for (uint32_t r = 0; r < 2 * kQuantPanel; ++r) {
+      rows.push_back(normal(96, r + 1));
+      ASSERT_FALSE(quantise_row(to, rows[r], {}, matrix.data(), r, loss));
+    }
+    std::vector<float> got(96);
+    for (uint32_t r = 0; r < 2 * kQuantPanel; ++r) {
+      dequantize_row(to, matrix.data(), 96, r, got.data());
+      const Quantised alone = quantise(to, rows[r], {}, r % kQuantPanel);
+      EXPECT_EQ(got, alone.values) << r;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace splitd
