@@ -40,7 +40,9 @@ struct Pipeline {
   uint32_t first_chunk_rows = 0;  // from here on they grow (0: all are alike)
   uint32_t chunks_in_flight = 3;  // at most kReplyWindow - 1: cancel() needs one
 
-  // What the body takes: rows of one request, rows beside the text.
+  // What the body takes: frames in flight below one another (at most kReplyWindow - 1), rows of one
+  // request, rows beside the text.
+  uint32_t most_frames = kReplyWindow - 1;
   uint32_t max_rows = kMostFrameRows;
   uint32_t max_pending = UINT32_MAX;
 

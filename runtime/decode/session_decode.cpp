@@ -154,7 +154,7 @@ Status Session::fill(Task& task) {
   if (pending_.empty()) SPLITD_TRY(send_first(task));
   const uint32_t most =
       task.options.controller != nullptr ? kReplyWindow : task.options.most_frames;
-  while (pending_.n_owed() < std::min(most, pipeline_.chunks_in_flight)) {
+  while (pending_.n_owed() < std::min(most, pipeline_.most_frames)) {
     SPLITD_ASSIGN(const bool sent, send_below_leaf(task));
     if (!sent) break;
   }

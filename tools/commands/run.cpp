@@ -10,6 +10,7 @@ namespace splitd::cli {
 
 static Status run_run(Context& context) {
   SPLITD_TRY(check_prompt_flags(context));
+  SPLITD_TRY(check_decoder_flags(context));
   SPLITD_ASSIGN(const EngineOptions engine, read_engine_options(context));
   SPLITD_ASSIGN(const std::string path, resolve_model(context.argument("MODEL")));
   SPLITD_ASSIGN(const std::unique_ptr<TextModel> model, TextModel::open(path, engine));
@@ -23,7 +24,7 @@ Command run_command() {
                            .help = "a model directory, or org/name that was pulled",
                            .completes = Completes::model},
                           prompt_argument()},
-          .flags = {prompt_flags(), sampling_flags(), engine_flags()},
+          .flags = {prompt_flags(), sampling_flags(), decoder_flags(), engine_flags()},
           .examples = {{"splitd run ./SmolLM2 'Why is the sky blue?'"},
                        {"splitd run ./SmolLM2 --raw 'Once upon a time' -n 50 --json"}},
           .run = run_run};

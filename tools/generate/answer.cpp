@@ -44,6 +44,10 @@ Status answer_prompt(Context& context, TextModel& model, const std::vector<uint3
   if (!context.flag("ignore-eos")) options.stop_ids = model.config().eos;
   answer.seed = sampling.seed;
 
+  SPLITD_ASSIGN(Speculation* const speculation, model.speculation(context));
+  speculation->apply(sampling, options);
+  answer.decoder = speculation->name();
+
   // A prompt that does not fit is refused before anything is read or computed.
   Result<Session*> opened = [&] {
     const CancelWatch watch(context, [&] { model.interrupt(); });
@@ -122,11 +126,14 @@ std::string answer_json(const Answer& answer, double load_ms) {
   json.key("timing").begin_object().field("load_ms", load_ms);
   json.field("prefill_ms", s.prefill_ms).field("decode_ms", s.decode_ms);
   json.field("tokens_per_second", s.decode_ms > 0 ? n_token * 1e3 / s.decode_ms : 0.0);
-  json.end_object().key("speculation").begin_object().field("steps", s.n_step);
+  json.end_object().key("speculation").begin_object();
+  json.field("decoder", std::string_view(answer.decoder)).field("steps", s.n_step);
   json.field("rows_sent", s.n_row);
   // The first token comes from the prompt's last row and no step.
   const double stepped = n_token > 0 ? n_token - 1 : 0;
   json.field("tokens_per_step", s.n_step > 0 ? stepped / static_cast<double>(s.n_step) : 0.0);
+  if (stepped > 0) json.field("rows_per_token", static_cast<double>(s.n_row) / stepped);
+  json.field("frames_in_flight_max", uint64_t{s.most_frames}).field("draft_ms", s.draft_ms);
   json.end_object();
   if (answer.network) write_network(json, *answer.network);
   return json.end_object().take();

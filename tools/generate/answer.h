@@ -18,6 +18,7 @@ struct Answer {
   std::vector<uint32_t> ids;  // with the stop token
   bool stopped = false;       // by EOS or a stop string; else by length
   uint64_t seed = 0;
+  std::string decoder;  // what guessed ahead
   Generated statistics;
   std::optional<NetworkUse> network;  // of this answer
 };

@@ -24,6 +24,7 @@ static Result<ModelParts> all_here(LocalModel& model) {
   parts.body = std::make_unique<LocalStage>(*parts.head);
   parts.pipeline.head = parts.pipeline.tail = parts.head.get();
   parts.pipeline.body = parts.body.get();
+  parts.pipeline.most_frames = 1;  // nothing is gained by sending ahead: it is computed here
   parts.pipeline.table = &model.table();
   return parts;
 }
@@ -54,6 +55,14 @@ Result<const Tokenizer*> TextModel::tokenizer() {
     SPLITD_ASSIGN(tokenizer_, Tokenizer::open(from));
   }
   return &*tokenizer_;
+}
+
+Result<Speculation*> TextModel::speculation(const Context& context) {
+  if (speculation_ == nullptr) {
+    SPLITD_ASSIGN(speculation_,
+                  Speculation::make(context, *model_, parts_.pipeline, kMostStepRows));
+  }
+  return speculation_.get();
 }
 
 Result<const ChatTemplate*> TextModel::chat_template() {
@@ -108,12 +117,13 @@ bool TextModel::is_long(uint64_t n_row) const {
 
 Status TextModel::open_session(uint32_t n_row) {
   session_.reset();
+  const uint32_t max_pending = std::min(kMaxPending, parts_.pipeline.max_pending);
   // Both ends together, before either reserves anything: memory that no row has reached yet counts
   // as available.
   std::vector<const Backend*> here = {parts_.head.get()};
   if (parts_.tail != nullptr) here.push_back(parts_.tail.get());
-  SPLITD_TRY(check_kv_room(here, {n_row, kMaxPending, kv_}, available_memory_bytes()));
-  SPLITD_ASSIGN(session_, Session::open(parts_.pipeline, {n_row, kMaxPending, kv_}));
+  SPLITD_TRY(check_kv_room(here, {n_row, max_pending, kv_}, available_memory_bytes()));
+  SPLITD_ASSIGN(session_, Session::open(parts_.pipeline, {n_row, max_pending, kv_}));
   session_rows_ = n_row;
   return {};
 }

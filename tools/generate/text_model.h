@@ -14,6 +14,7 @@
 #include "runtime/model/chat/chat_template.h"
 #include "runtime/model/tokenizer/tokenizer.h"
 #include "tools/generate/local_model.h"
+#include "tools/generate/speculation.h"
 
 namespace splitd::cli {
 
@@ -48,8 +49,8 @@ class TextModel {
  public:
   // The most rows of one step, the last token's among them.
   static constexpr uint32_t kMostStepRows = 32;
-  // …and of a session: what was not kept of one step stays pending until the next.
-  static constexpr uint32_t kMaxPending = 2 * kMostStepRows;
+  // …and of a session: several steps may be in flight.
+  static constexpr uint32_t kMaxPending = 4 * kMostStepRows;
 
   // Touches no weights yet. Without a tokenizer only ids can be used.
   static Result<std::unique_ptr<TextModel>> open(const std::string& path,
@@ -65,6 +66,9 @@ class TextModel {
   const Backend& backend() const { return *parts_.head; }
   Result<const Tokenizer*> tokenizer();
   Result<const ChatTemplate*> chat_template();
+
+  // What guesses ahead, as the command's decoder_flags() say.
+  Result<Speculation*> speculation(const Context& context);
 
   // A prompt as ids: of messages by the model's template, of raw text, both as the tokenizer says.
   Result<std::vector<uint32_t>> chat_ids(const std::vector<Message>& messages, int64_t now);
@@ -103,6 +107,7 @@ class TextModel {
   std::optional<Tokenizer> tokenizer_;
   std::optional<ChatTemplate> template_;
   ModelParts parts_;
+  std::unique_ptr<Speculation> speculation_;
   std::unique_ptr<Session> session_;
   uint32_t session_rows_ = 0;
 };

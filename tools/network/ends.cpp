@@ -1,5 +1,6 @@
 #include "tools/network/ends.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "runtime/split/remote_stage.h"
@@ -11,26 +12,17 @@ namespace {
 // Small chunks fill the line sooner, and several must be on it: an answer takes a round trip.
 constexpr uint32_t kChunkRows = 128;
 constexpr uint32_t kFirstChunkRows = 8;
-constexpr uint32_t kChunksInFlight = kReplyWindow - 1;
 
 // The body's layers: what is left by the ends as the user wants them, or as the body offers.
-Result<LayerRange> body_layers(Context& context, RemoteStage& body, const BodyChoice& choice,
+Result<LayerRange> body_layers(const WelcomeMessage& offer, const BodyChoice& choice,
                                uint32_t n_layer) {
-  uint32_t head = choice.head.value_or(0), tail = choice.tail.value_or(0);
-  if (!choice.head || !choice.tail) {
-    Result<WelcomeMessage> offer = [&] {
-      const CancelWatch watch(context, [&] { body.interrupt(); });
-      return body.ask();
-    }();
-    if (!offer) return offer.take_error();
-    if (offer->layers.end > n_layer) {
-      return peer_error("the body offers layers " + std::to_string(offer->layers.begin) + ":" +
-                        std::to_string(offer->layers.end) + " of " + std::to_string(n_layer));
-    }
-    if (!choice.head) head = offer->layers.begin;
-    if (!choice.tail) tail = n_layer - offer->layers.end;
+  if (choice.head && choice.tail) return layers_between(*choice.head, *choice.tail, n_layer);
+  if (offer.layers.end > n_layer) {
+    return peer_error("the body offers layers " + std::to_string(offer.layers.begin) + ":" +
+                      std::to_string(offer.layers.end) + " of " + std::to_string(n_layer));
   }
-  return layers_between(head, tail, n_layer);
+  return layers_between(choice.head.value_or(offer.layers.begin),
+                        choice.tail.value_or(n_layer - offer.layers.end), n_layer);
 }
 
 NetworkUse use_of(const RemoteTraffic& traffic) {
@@ -49,7 +41,12 @@ Result<ModelParts> place_ends(Context& context, LocalModel& model, const BodyCho
   SPLITD_ASSIGN(
       std::unique_ptr<RemoteStage> body,
       RemoteStage::create(model.table(), hex(fingerprint), model.config().d_model, choice.remote));
-  SPLITD_ASSIGN(const LayerRange layers, body_layers(context, *body, choice, n_layer));
+  const Result<WelcomeMessage> offer = [&] {
+    const CancelWatch watch(context, [&] { body->interrupt(); });
+    return body->ask();
+  }();
+  if (!offer) return offer.error();
+  SPLITD_ASSIGN(const LayerRange layers, body_layers(*offer, choice, n_layer));
   body->set_layers(layers);
   if (layers.begin == 0) {
     context.log().warning("--head 0: the body sees the embeddings, which are the words themselves");
@@ -62,14 +59,19 @@ Result<ModelParts> place_ends(Context& context, LocalModel& model, const BodyCho
   SPLITD_ASSIGN(parts.tail, model.backend(tail));
   RemoteStage* const remote = body.get();
   parts.body = std::move(body);
+  // One request more must find room: the one that cancels.
+  const uint32_t most_in_flight = std::clamp(offer->window, 2u, kReplyWindow) - 1;
   parts.pipeline = {.head = parts.head.get(),
                     .head_layers = head.layers,
                     .body = remote,
                     .tail = parts.tail.get(),
                     .tail_layers = tail.layers,
-                    .chunk_rows = kChunkRows,
+                    .chunk_rows = std::min(kChunkRows, offer->max_rows),
                     .first_chunk_rows = kFirstChunkRows,
-                    .chunks_in_flight = kChunksInFlight,
+                    .chunks_in_flight = most_in_flight,
+                    .most_frames = most_in_flight,
+                    .max_rows = std::min(offer->max_rows, kMostFrameRows),
+                    .max_pending = offer->max_pending,
                     .table = &model.table()};
   parts.network = [remote] { return use_of(remote->traffic()); };
   parts.interrupt_open = [remote] { remote->interrupt(); };

@@ -53,7 +53,6 @@ class SpeculationTest : public testing::TestWithParam<std::string> {
   std::unique_ptr<Session> open(Stage& body, uint32_t max_pending) {
     Pipeline pipeline = split_.pipeline();
     pipeline.body = &body;
-    pipeline.chunks_in_flight = kReplyWindow - 1;
     return std::move(*Session::open(pipeline, shape(max_pending)));
   }
 
