@@ -14,6 +14,7 @@ constexpr double kMeanSteps = 12;       // what the means are over, about
 constexpr double kExploreShare = 0.01;  // of the time may go into learning what larger frames cost
 constexpr uint32_t kExploreEvery = 8;   // steps
 constexpr double kExploreMost = 0.3;    // of a step, of time saved up for learning
+constexpr double kLeastSaved = 0.08;    // of a step, by a frame below the leaf
 constexpr double kWantedTokens =
     0.02;  // that a wanted row brings: about what published windows of rows do
 constexpr uint32_t kMostPath = CostCurve::kMostRows;
@@ -128,7 +129,10 @@ uint32_t Controller::explore(const Draft& draft, const Choice& best, double toke
 uint32_t Controller::rows_worth_below(const InFlight& flight, const Draft& draft) const {
   if (flight.n_frame >= limits_.most_frames || !link_.is_known() || pace() == 0) return 0;
   const uint32_t most = std::min(limits_.most_rows, 2 * reach_ + 1);
-  const Choice best = choose(draft, pace(), most, 0);
+  const double p = flight.probability;
+  if (p <= 0) return 0;
+  // Rows cost as much where they die, and bring something only where the leaf is right.
+  const Choice best = choose(draft, pace() / p, most, 0);
   if (best.n == 0 || best.n_token <= 0) return 0;
   // If the leaf is right, its tokens come without a round trip of their own. If not, the frame is
   // in the way of the next one as far as frames in flight outlast the round trip, on the link or
@@ -139,10 +143,11 @@ uint32_t Controller::rows_worth_below(const InFlight& flight, const Draft& draft
   const uint32_t mean = flight.n_frame == 0 ? 0 : flight.n_row / flight.n_frame;
   const double behind_ms = (flight.n_frame - 1) * occupied(std::max(1u, mean)) + occupied(best.n);
   const double in_the_way_ms = std::max(0.0, behind_ms - link_.rtt_ms());
-  const double p = flight.probability;
   const double saved_ms = p * std::min(1.0, best.n_token) * (link_.rtt_ms() - in_the_way_ms);
   const double lost_ms = (1 - p) * in_the_way_ms + std::max(0.0, head_.at(best.n) - link_.rtt_ms());
-  return saved_ms > lost_ms ? best.n : 0;
+  // What is nearly always wrong is not worth the traffic, nor other people's time.
+  const double least_ms = kLeastSaved * cost(best.n, best.n_tail);
+  return saved_ms > lost_ms + least_ms ? best.n : 0;
 }
 
 // A row that stays out costs a batch of its own when the walk comes there after all.
