@@ -202,11 +202,12 @@ bool Connection::State::handle(ChannelEvent event) {
         const std::lock_guard lock(link.mutex);
         link.channel.answer_http(answer.status, answer.content_type, answer.body);
       }
-      probed = true;
+      satisfied = true;
       leave(peer_error("was answered by HTTP"));
       return false;
     }
     case ChannelEvent::closed:
+      satisfied = announced;
       leave(peer_error("the peer closed the connection"));
       return false;
   }
@@ -274,7 +275,7 @@ void Connection::State::leave(const Error& why) {
   if (stage == Stage::leaving) return;
   if (stage == Stage::stranger) {
     server.no_longer_stranger(*this);
-    if (!probed) server.refused.fetch_add(1);
+    if (!satisfied) server.refused.fetch_add(1);
   }
   stage = Stage::leaving;
   leaving_place = server.leaving.insert(server.leaving.end(), owner);

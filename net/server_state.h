@@ -46,7 +46,7 @@ struct Connection::State {
   std::string_view transport = "tcp";
   Stage stage = Stage::stranger;
   bool announced = false;  // `opened` was given out
-  bool probed = false;     // it was an HTTP request, and answered
+  bool satisfied = false;  // a probe that was answered; or it left in order after a question
   bool wrote_end = false;
   Clock::time_point since = Clock::now();  // the stage began
   std::list<Connection*>::iterator stranger_place;

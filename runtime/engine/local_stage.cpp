@@ -38,6 +38,22 @@ static Error no_session(SessionId session) {
 }
 
 Result<SessionId> LocalStage::open(const KvShape& shape) {
+  return open(shape, {});
+}
+
+// Requires the mutex.
+StageOwner& LocalStage::owner_of(std::string_view name) {
+  const auto at = owners_.find(name);
+  return at != owners_.end() ? at->second : owners_[std::string(name)];
+}
+
+// Requires the mutex.
+void LocalStage::leave_owner(StageSession& session) {
+  if (--session.owner->n_session > 0) return;
+  std::erase_if(owners_, [&](const auto& item) { return &item.second == session.owner; });
+}
+
+Result<SessionId> LocalStage::open(const KvShape& shape, std::string_view owner) {
   constexpr uint32_t kMost = std::numeric_limits<int32_t>::max();
   if (shape.n_ctx == 0 || shape.n_ctx > kMost || shape.max_pending > kMost - shape.n_ctx) {
     return usage_error("a session of " + std::to_string(shape.n_ctx) + " rows and " +
@@ -60,7 +76,11 @@ Result<SessionId> LocalStage::open(const KvShape& shape) {
   computing_ = false;
   changed_.notify_all();
   if (!kv.ok()) return kv.take_error();
-  sessions_.emplace(++last_session_, std::move(session));
+  ++last_session_;
+  session->owner =
+      &owner_of(owner.empty() ? "#" + std::to_string(last_session_) : std::string(owner));
+  ++session->owner->n_session;
+  sessions_.emplace(last_session_, std::move(session));
   return last_session_;
 }
 
@@ -148,6 +168,7 @@ void LocalStage::close(SessionId id) {
     closing_.push_back(std::move(at->second));
     kills_.fetch_add(1, std::memory_order_release);
   } else {
+    leave_owner(*at->second);
     ended = std::move(at->second);
   }
   sessions_.erase(at);

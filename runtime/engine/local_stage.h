@@ -25,6 +25,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -67,6 +68,9 @@ class LocalStage final : public Stage {
 
   // ---- For whoever serves sessions to others.
 
+  // A session of `owner`: where a batch cannot hold all rows, every owner gets an equal part of it,
+  // however many sessions it has. By itself a session is its own.
+  Result<SessionId> open(const KvShape& shape, std::string_view owner);
   // A request that was found wrong before it came here: it takes its place in the order and is
   // answered with this error.
   Status submit_refused(SessionId session, const StageRequest& request, Error why);
@@ -91,6 +95,8 @@ class LocalStage final : public Stage {
     uint32_t row;  // of its current request
   };
 
+  StageOwner& owner_of(std::string_view name);
+  void leave_owner(StageSession& session);
   Status check_content(const StageRequest& request) const;
   Status accept(SessionId session, const StageRequest& request, const Status& content);
   StageSession* find(SessionId session) const;
@@ -102,6 +108,7 @@ class LocalStage final : public Stage {
   void prepare(StageSession& session, Lock& lock);
   size_t room() const;
   void share_out();
+  size_t count_hungry();
   void pace(double ms);
   void add_rows(StageSession& session, size_t n_row);
   bool compute();
@@ -121,7 +128,8 @@ class LocalStage final : public Stage {
 
   // Guarded by mutex_.
   std::map<SessionId, std::unique_ptr<StageSession>> sessions_;
-  std::vector<std::unique_ptr<StageSession>> closing_;  // closed while running
+  std::map<std::string, StageOwner, std::less<>> owners_;  // of those, by name
+  std::vector<std::unique_ptr<StageSession>> closing_;     // closed while running
   SessionId last_session_ = 0;
   SessionId turn_ = 0;      // the next batch begins with the session after this one
   uint32_t n_opening_ = 0;  // threads that wait for the backend in open()

@@ -50,6 +50,7 @@ bool LocalStage::step(Lock& lock) {
   settle(completed);
   std::vector<std::unique_ptr<StageSession>> ended;
   ended.swap(closing_);
+  for (const auto& session : ended) leave_owner(*session);
   computing_ = false;
   changed_.notify_all();
   if (!ended.empty()) {
@@ -95,32 +96,45 @@ size_t LocalStage::room() const {
   return std::min<size_t>(max_rows_, std::max(room + n_prompt, paced_rows_));
 }
 
-// Rows of the batch by session: steps whole where all of them fit, then to every one its equal
-// share of the room, then what others leave.
+// Rows of the batch by session: steps whole where all of them fit, then to every owner an equal
+// share of the room, and of that to every one of its sessions, then what others leave.
 void LocalStage::share_out() {
   takes_.assign(wants_.size(), 0);
   size_t room = this->room();
-  size_t n_step_row = 0, n_hungry = 0;
-  for (const size_t want : wants_) {
-    n_step_row += want <= kMostStepRows ? want : 0;
-    n_hungry += want > 0 ? 1 : 0;
-  }
-  for (size_t i = 0; n_step_row <= room && i < wants_.size(); ++i) {
-    if (wants_[i] > kMostStepRows || wants_[i] == 0) continue;
-    takes_[i] = wants_[i];
-    --n_hungry;
-  }
-  if (n_step_row <= room) room -= n_step_row;
-  while (room > 0 && n_hungry > 0) {
-    const size_t share = std::max<size_t>(1, room / n_hungry);
-    n_hungry = 0;
-    for (size_t i = 0; i < wants_.size() && room > 0; ++i) {
-      const size_t more = std::min({wants_[i] - takes_[i], share, room});
-      takes_[i] += more;
-      room -= more;
-      n_hungry += takes_[i] < wants_[i] ? 1 : 0;
+  size_t n_step_row = 0;
+  for (const size_t want : wants_) n_step_row += want <= kMostStepRows ? want : 0;
+  if (n_step_row <= room) {
+    room -= n_step_row;
+    for (size_t i = 0; i < wants_.size(); ++i) {
+      if (wants_[i] <= kMostStepRows) takes_[i] = wants_[i];
     }
   }
+  while (room > 0) {
+    const size_t n_owner = count_hungry();
+    if (n_owner == 0) break;
+    const size_t share = std::max<size_t>(1, room / n_owner);
+    for (StageSession* session : running_) session->owner->share = share;
+    for (size_t i = 0; i < wants_.size() && room > 0; ++i) {
+      StageOwner& owner = *running_[i]->owner;
+      if (takes_[i] == wants_[i]) continue;
+      // Rounded up: who comes too late for it is earlier in the next batch.
+      const size_t most = (share + owner.n_hungry - 1) / owner.n_hungry;
+      const size_t more = std::min({wants_[i] - takes_[i], most, owner.share, room});
+      takes_[i] += more;
+      owner.share -= more;
+      room -= more;
+    }
+  }
+}
+
+// Owners, and by owner sessions, that got less than they want.
+size_t LocalStage::count_hungry() {
+  size_t n_owner = 0;
+  for (StageSession* session : running_) session->owner->n_hungry = 0;
+  for (size_t i = 0; i < wants_.size(); ++i) {
+    if (takes_[i] < wants_[i] && running_[i]->owner->n_hungry++ == 0) ++n_owner;
+  }
+  return n_owner;
 }
 
 // After a batch that was cut short, the next one gets what would have filled its time. At most

@@ -30,6 +30,14 @@ struct StageEntry {
   std::optional<Error> error;  // refused, or the numbers went wrong
 };
 
+// Whose sessions: those of one share its part of a batch. Guarded by the stage's mutex.
+struct StageOwner {
+  uint32_t n_session = 0;
+  // While a batch is shared out: sessions that want more, and rows that the owner may still have.
+  size_t n_hungry = 0;
+  size_t share = 0;
+};
+
 class StageSession {
  public:
   // `window`: the smallest of the layers that have one, 0 without.
@@ -47,9 +55,10 @@ class StageSession {
   void disown() { n_owed_ = 0; }
   bool is_live(RowId id) const { return front_.is_live(id); }
 
-  bool running = false;  // the computing thread holds this session
-  bool closed = false;   // while running: its rows are wanted no more
-  bool held = false;     // gets no turn
+  StageOwner* owner = nullptr;  // outlives it
+  bool running = false;         // the computing thread holds this session
+  bool closed = false;          // while running: its rows are wanted no more
+  bool held = false;            // gets no turn
 
   // ---- The computing thread's, while `running`; the functions marked * also need the mutex.
 

@@ -131,7 +131,7 @@ std::optional<Body::Verdict> Body::open_stage(const Session& session) {
     }
   }
   const Result<SessionId> id =
-      session->engine->stage->open({hello.n_ctx, hello.max_pending, *hello.kv});
+      session->engine->stage->open({hello.n_ctx, hello.max_pending, *hello.kv}, session->identity);
   const std::lock_guard lock(mutex_);
   if (!id || session->peer == nullptr) {
     budget_.give_back(session->identity, session->cost);

@@ -136,6 +136,35 @@ TEST_F(LocalStageServingTest, PromptsFillTheTimeThatStepsLeave) {
   EXPECT_EQ(reply.rows, expected(200, 200));
 }
 
+// Nine prompts of one peer and one of another: both get half of every batch.
+TEST_F(LocalStageServingTest, AnOwnerOfManySessionsGetsNoMoreThanOneOfOne) {
+  constexpr uint32_t kMany = 9;
+  LocalStage stage(backend_, {.batch_ms = 1e9});  // batches of 32 rows, then of all that fit
+  std::vector<SessionId> many;
+  for (uint32_t i = 0; i < kMany; ++i) many.push_back(*stage.open({512, 0, KvType::f32}, "psk:a"));
+  const SessionId one = *stage.open({512, 0, KvType::f32}, "psk:b");
+  for (const SessionId id : many) ASSERT_TRUE(append(stage, id, 1, 0, 200).ok());
+  ASSERT_TRUE(append(stage, one, 1, 0, 200).ok());
+  StageReply reply;
+  size_t n_row = 0;
+  while (!stage.try_next(one, reply)) {
+    ASSERT_TRUE(stage.step());
+    n_row += backend_.batches.back();
+  }
+  EXPECT_EQ(reply.rows, expected(200, 200));
+  // Half of everything until its last rows, which go whole like a step.
+  EXPECT_GE(n_row, 2 * (200 - kMostStepRows));
+  EXPECT_LE(n_row, 400u + 64);
+  // What the one no longer wants is the others'.
+  for (const SessionId id : many) EXPECT_FALSE(stage.try_next(id, reply));
+  while (stage.step()) {
+  }
+  for (const SessionId id : many) {
+    ASSERT_TRUE(stage.try_next(id, reply));
+    EXPECT_EQ(reply.rows, expected(200, 200));
+  }
+}
+
 TEST_F(LocalStageServingTest, WithTimeToSpareBatchesGrow) {
   LocalStage stage(backend_, {.batch_ms = 1e9});
   const SessionId prompt = *stage.open({512, 0, KvType::f32});

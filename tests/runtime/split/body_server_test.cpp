@@ -127,6 +127,24 @@ std::string http_get(uint16_t port, const std::string& target) {
   }
 }
 
+// Who only asks what the body has is no peer that was refused; who asks for another model is.
+TEST_F(BodyServerTest, AQuestionIsNoRefusal) {
+  ServedBody served(model_);
+  const auto ask = [&](const std::string& header, const std::string& type) {
+    RawClient client(served.port());
+    ASSERT_TRUE(client.send(RawClient::frame(header)).ok());
+    ASSERT_TRUE(client.receive());
+    EXPECT_NE(client.header.find("\"type\":\"" + type), std::string::npos) << client.header;
+  };
+  const auto none_left = [&] { return served.server().counters().connections == 0; };
+  ask(R"({"type":"hello","version":1})", "welcome");
+  ASSERT_TRUE(ServedBody::eventually(none_left));
+  EXPECT_EQ(served.server().counters().refused, 0u);
+  ask(R"({"type":"hello","version":2})", "error");
+  ASSERT_TRUE(ServedBody::eventually(none_left));
+  EXPECT_EQ(served.server().counters().refused, 1u);
+}
+
 TEST_F(BodyServerTest, ProbesAndDraining) {
   ServedBody served(model_);
   EXPECT_TRUE(http_get(served.port(), "/healthz").starts_with("HTTP/1.1 200"));
