@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 
 import llama_cpp as L
+import numpy as np
 
 CASES = Path(__file__).resolve().parents[2] / "tests/golden/smollm2_expected.json"
 
@@ -51,7 +52,7 @@ class Llama:
         self.position = 0
 
     def logits(self, tokens):
-        """Of the last of them, as a C array."""
+        """Of the last of them."""
         self.batch.n_tokens = len(tokens)
         for i, token in enumerate(tokens):
             self.batch.token[i] = token
@@ -62,7 +63,20 @@ class Llama:
         if L.llama_decode(self.context, self.batch) != 0:
             sys.exit("llama_decode failed")
         self.position += len(tokens)
-        return L.llama_get_logits_ith(self.context, -1)
+        values = L.llama_get_logits_ith(self.context, -1)
+        return np.ctypeslib.as_array(values, (self.n_vocab,))
+
+    def greedy(self, prompt, n):
+        """Tokens, and how far each was ahead of the second."""
+        self.start()
+        logits = self.logits(prompt)
+        tokens, margins = [], []
+        for _ in range(n):
+            second, first = np.argpartition(logits, -2)[-2:]
+            tokens.append(int(first))
+            margins.append(float(logits[first] - logits[second]))
+            logits = self.logits([int(first)])
+        return tokens, margins
 
 
 def splitd(arguments, words, text=None):
@@ -83,11 +97,10 @@ def compare(arguments, llama, gguf, text):
     llama.start()
     logits = llama.logits(prompt)
     for at, token in enumerate(ours):
-        values = logits[: llama.n_vocab]
-        first = max(range(llama.n_vocab), key=values.__getitem__)
+        second, first = (int(i) for i in np.argpartition(logits, -2)[-2:])
         if token != first:
-            second = max((v for i, v in enumerate(values) if i != first))
-            out |= {"at": at, "margin": values[first] - second, "chosen": values[first] - values[token]}
+            out |= {"at": at, "margin": float(logits[first] - logits[second])}
+            out |= {"chosen": float(logits[first] - logits[token])}
             break
         logits = llama.logits([token])
     return out
