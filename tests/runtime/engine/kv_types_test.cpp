@@ -55,15 +55,17 @@ class KvTypes : public testing::TestWithParam<std::tuple<std::string, size_t>> {
 TEST_P(KvTypes, StaysWithinItsBoundOfTheReference) {
   const std::vector<float> expected = model_.expected("logits." + std::to_string(tokens_.size()));
   ASSERT_FALSE(expected.empty());
-  // A rounding that sends a row to another expert is no small one.
-  const double bound = kv_.bound * (model_.config().n_expert > 0 ? 20 : 1);
+  // Two that amplify any rounding: a row sent to another expert, and the golden Gemma 3, whose own
+  // cached run in transformers is 25 times further from itself than the others'.
+  const bool wild = model_.config().n_expert > 0 || model_.config().family == "gemma3_text";
+  const double bound = kv_.bound * (wild ? 25 : 1);
   for (const kernels::KernelTable* table : kernels::runnable_tables()) {
     const std::vector<float> got = logits(*table, true, 2, 45);
     const double error = relative_error(got, expected);
     EXPECT_LE(error, bound) << table->name;
     // A coarser type is seen: it is used.
     if (kv_.type != KvType::f32) {
-      EXPECT_GT(error, bound * 1e-4) << table->name;
+      EXPECT_GT(error, kv_.bound * 1e-3) << table->name;
     }
   }
 }
