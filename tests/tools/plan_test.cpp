@@ -7,6 +7,8 @@
 #include "kernels/select.h"
 #include "runtime/engine/cpu_backend.h"
 #include "runtime/engine/cpu_kv.h"
+#include "runtime/model/convert.h"
+#include "runtime/model/convert_plan.h"
 #include "tests/tools/golden_model.h"
 #include "tools/generate/text_model.h"
 #include "tools/measure/model_bench.h"
@@ -39,6 +41,27 @@ TEST(Plan, BytesAreThoseOfTheFiles) {
         << name;
     EXPECT_EQ(cost.weights + (config.tied ? 0 : bytes.table), bytes.total()) << name;
   }
+}
+
+// As `convert` will write it.
+TEST(Plan, SmallerTypesAreWhatAConversionWrites) {
+  for (const std::string& name : all_golden_models()) {
+    const Inspection inspection = opened(name);
+    for (const DType to : {DType::q8, DType::q4}) {
+      ConvertOptions options;
+      options.dtype = to;
+      EXPECT_EQ(model_bytes(inspection, to).total(),
+                plan_conversion(*inspection.model(), options).bytes)
+          << name << " " << dtype_name(to);
+    }
+  }
+  const SplitPlan plan = *plan_split(opened("llama_bf16"), {.memory = kPlenty, .n_ctx = 64});
+  ASSERT_EQ(plan.choices.size(), 3u);
+  EXPECT_EQ(plan.choices[1].dtype, "q8");
+  EXPECT_EQ(plan.choices[2].dtype, "q4");
+  EXPECT_LT(plan.choices[2].device.weights, plan.choices[1].device.weights);
+  EXPECT_LT(plan.choices[1].device.weights, plan.choices[0].device.weights);
+  EXPECT_EQ(plan.best, 0u);
 }
 
 TEST(Plan, KvIsWhatTheBackendsReserve) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "runtime/engine/cpu_kv.h"
+#include "runtime/model/convert_plan.h"
 #include "tools/generate/text_model.h"
 
 namespace splitd::cli {
@@ -31,6 +32,10 @@ class Sizes {
         model_ != nullptr ? model_->find(spec) : std::optional<StoredRows>();
     DType dtype = config_.dtype.value_or(DType::bf16);
     if (rows) dtype = rows->tensor->dtype;
+    if (to_) {
+      const bool blocks = dtype_info(dtype).block_values > 1;
+      dtype = quantised_type(config_, spec, *to_).value_or(blocks ? DType::bf16 : dtype);
+    }
     const DTypeInfo& info = dtype_info(dtype);
     return count_of(spec.shape) / info.block_values * info.block_bytes;
   }
@@ -68,7 +73,7 @@ ModelBytes model_bytes(const Inspection& inspection, std::optional<DType> to) {
   const ModelConfig& config = *inspection.config();
   const Sizes sizes(inspection, to);
   ModelBytes out;
-  out.dtype = to ? (*to == DType::q8_0 ? "q8" : "q4") : "stored";
+  out.dtype = !to ? "stored" : *to == DType::q8 ? "q8" : "q4";
   for (uint32_t i = 0; i < config.n_layer; ++i) {
     PartBytes layer;
     for (const TensorSpec& spec : layer_schema(config, i)) {
@@ -162,6 +167,10 @@ Result<SplitPlan> plan_split(const Inspection& inspection, const PlanOptions& op
   plan.d_model = config.d_model;
   const ModelBytes stored = model_bytes(inspection);
   std::vector<ModelBytes> ways = {stored};
+  for (const DType to : {DType::q8, DType::q4}) {
+    ModelBytes way = model_bytes(inspection, to);
+    if (way.total() < ways.back().total()) ways.push_back(std::move(way));
+  }
   for (const ModelBytes& way : ways) plan.choices.push_back(choose(config, way, stored, options));
   const auto first = [&](auto wanted) -> std::optional<size_t> {
     const auto at = std::find_if(plan.choices.begin(), plan.choices.end(), wanted);
