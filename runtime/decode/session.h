@@ -70,10 +70,10 @@ struct Generated {
   double prefill_ms = 0;
   double decode_ms = 0;
 
-  // Every frame is a step, also one that was sent in vain.
-  uint64_t n_step = 0;
-  uint64_t n_row = 0;        // rows sent in steps
-  uint32_t most_frames = 0;  // that were in flight at once and could still become text
+  uint64_t n_step = 0;        // frames that brought text
+  uint64_t n_vain_frame = 0;  // …and those below a leaf that was wrong
+  uint64_t n_row = 0;         // rows sent in all of them
+  uint32_t most_frames = 0;   // that were in flight at once and could still become text
   double draft_ms = 0;
 };
 

@@ -227,7 +227,7 @@ Status Session::send_frame(Task& task, PendingFrame& frame, Clock::time_point st
   keep_ = {};
   mark_done(tokens_.size());
   high_ = std::max(high_, static_cast<uint32_t>(tokens_.size()) + pending_.n_row());
-  task.out.n_step += 1;
+  task.out.n_vain_frame += 1;  // until the walk comes to it
   task.out.n_row += frame.n_row;
   return {};
 }
@@ -271,6 +271,8 @@ Status Session::take_reply(Task& task) {
 // Follows the text through the frame that came back.
 Status Session::walk(Task& task) {
   PendingFrame& frame = pending_.frame(0);
+  task.out.n_vain_frame -= 1;
+  task.out.n_step += 1;
   n_logits_ = 0;
   uint32_t at = 0;
   int32_t child = -1;

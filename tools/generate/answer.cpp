@@ -128,7 +128,7 @@ std::string answer_json(const Answer& answer, double load_ms) {
   json.field("tokens_per_second", s.decode_ms > 0 ? n_token * 1e3 / s.decode_ms : 0.0);
   json.end_object().key("speculation").begin_object();
   json.field("decoder", std::string_view(answer.decoder)).field("steps", s.n_step);
-  json.field("rows_sent", s.n_row);
+  json.field("frames_in_vain", s.n_vain_frame).field("rows_sent", s.n_row);
   // The first token comes from the prompt's last row and no step.
   const double stepped = n_token > 0 ? n_token - 1 : 0;
   json.field("tokens_per_step", s.n_step > 0 ? stepped / static_cast<double>(s.n_step) : 0.0);

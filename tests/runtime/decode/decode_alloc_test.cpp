@@ -33,6 +33,7 @@ class FixedDrafter final : public Drafter {
 struct Case {
   const char* model;
   bool drafts;
+  uint32_t frames = 1;  // in flight
 };
 
 class DecodeAllocations : public testing::TestWithParam<Case> {};
@@ -67,6 +68,7 @@ TEST_P(DecodeAllocations, NoneForAToken) {
   GenerateOptions options;
   options.max_tokens = kTokens;
   options.drafter = GetParam().drafts ? &drafter : nullptr;
+  options.most_frames = GetParam().frames;
 
   std::string text, piece;
   text.reserve(1000000);
@@ -99,10 +101,11 @@ TEST_P(DecodeAllocations, NoneForAToken) {
 INSTANTIATE_TEST_SUITE_P(Golden, DecodeAllocations,
                          testing::Values(Case{"gemma3_text", false}, Case{"llama_bf16", false},
                                          Case{"qwen3_moe", false}, Case{"llama_bf16", true},
-                                         Case{"qwen3_moe", true}),
+                                         Case{"qwen3_moe", true}, Case{"llama_bf16", true, 4}),
                          [](const auto& test) {
                            return std::string(test.param.model) +
-                                  (test.param.drafts ? "_drafts" : "");
+                                  (test.param.drafts ? "_drafts" : "") +
+                                  (test.param.frames > 1 ? "_ahead" : "");
                          });
 
 }  // namespace
