@@ -17,7 +17,7 @@ struct Bytes256 {
   static constexpr size_t kLanes = 8;
   static constexpr size_t kFewRows = 4;
   static constexpr size_t kRows = 3, kLeastRows = 2, kCols = 2;
-  static constexpr size_t kBlockVectors = 4, kBlockGroups = 128;
+  static constexpr size_t kBlockVectors = 4, kBlockGroups = 128, kSmallGroups = 16;
 
   // ---------------------------------------------------------------- loading
 

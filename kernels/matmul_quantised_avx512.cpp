@@ -14,9 +14,9 @@ struct Vnni512 {
   using Ints = __m512i;
   using Floats = __m512;
   static constexpr size_t kLanes = 16;
-  static constexpr size_t kFewRows = 4;
-  static constexpr size_t kRows = 6, kLeastRows = 3, kCols = 2;
-  static constexpr size_t kBlockVectors = 2, kBlockGroups = 128;
+  static constexpr size_t kFewRows = 8;
+  static constexpr size_t kRows = 6, kLeastRows = 4, kCols = 2;
+  static constexpr size_t kBlockVectors = 2, kBlockGroups = 128, kSmallGroups = 16;
 
   // ---------------------------------------------------------------- loading
 

@@ -21,8 +21,10 @@
 
 #if defined(__clang__)
 #define KERNEL_UNROLL _Pragma("unroll")
+#define KERNEL_LOOP _Pragma("nounroll")
 #else
 #define KERNEL_UNROLL _Pragma("GCC unroll 16")
+#define KERNEL_LOOP _Pragma("GCC unroll 1")
 #endif
 #define KERNEL_INLINE inline __attribute__((always_inline))
 #define KERNEL_INLINE_LAMBDA __attribute__((always_inline))

@@ -151,6 +151,7 @@ struct FormatQ4_K : PlainFormat<WeightType::q4_k, 0> {
   template <class Sink>
   static KERNEL_INLINE void unpack(const std::byte* p, size_t s, const Sink& sink) {
     const ScalesK<P> scales(p, s);
+    KERNEL_LOOP
     for (size_t pair = 0; pair < 4; ++pair) {
       typename P::Quads packed[2][4];
       P::columns(p + 16 + 32 * pair, s, packed[0]);
@@ -178,6 +179,7 @@ struct FormatQ5_K : PlainFormat<WeightType::q5_k, 0> {
     typename P::Quads high[2][4];  // bit j of a byte belongs to group j
     P::columns(p + 16, s, high[0]);
     P::columns(p + 32, s, high[1]);
+    KERNEL_LOOP
     for (size_t pair = 0; pair < 4; ++pair) {
       typename P::Quads packed[2][4];
       P::columns(p + 48 + 32 * pair, s, packed[0]);
@@ -218,6 +220,7 @@ struct FormatQ6_K : PlainFormat<WeightType::q6_k, 5> {
     Quads scales[4];
     P::columns(p + 192, s, scales);
     const typename P::Floats d = P::halves_behind(p + 206, s);
+    KERNEL_LOOP
     for (size_t half = 0; half < 2; ++half) {
       Quads high[2][4], low[4][4];
       for (size_t i = 0; i < 2; ++i) P::columns(p + 128 + 32 * half + 16 * i, s, high[i]);

@@ -188,9 +188,14 @@ struct Quantised {
   static constexpr size_t kVecBytes = Tile::kVecBytes, kQuantBytes = Tile::kQuantBytes;
   static constexpr size_t kUnitBytes = Tile::kUnitBytes;
   static constexpr size_t kBlockVectors = P::kBlockVectors;  // unpacked together
-  static constexpr size_t kBlockGroups = P::kBlockGroups;
+  // Unpacked at a time: few, which stay in the L1, or many, so that C is rarely touched.
+  static size_t block_groups(size_t m, size_t k) {
+    return min_of(k / kGroup, m <= kSomeRows ? P::kSmallGroups : P::kBlockGroups);
+  }
+  static constexpr size_t kSomeRows = 64;
   static constexpr size_t kAheadBytes = 65536;  // prefetched so far ahead; measured
-  static_assert(kBlockGroups % F::kGroups == 0 && kBlockVectors % kCols == 0);
+  static_assert(P::kSmallGroups % F::kGroups == 0 && P::kBlockGroups % F::kGroups == 0);
+  static_assert(kBlockVectors % kCols == 0);
 
   // From block to block of all lanes, and what lies between in memory.
   static constexpr size_t kStepBytes = F::kPaneled ? F::kBlockBytes * kPanelRows : F::kBlockBytes;
@@ -302,8 +307,9 @@ struct Quantised {
     const size_t groups = args.k / kGroup, panels = QuantisedRows<P>::panels_of(args.m);
     const auto* prepared = static_cast<const ActGroup*>(args.prepared);
     auto* scratch = static_cast<std::byte*>(args.scratch);
-    for (size_t g = 0; g < groups; g += kBlockGroups) {
-      const size_t some = min_of(kBlockGroups, groups - g), w_bytes = some * kUnitBytes;
+    const size_t block = block_groups(args.m, args.k);
+    for (size_t g = 0; g < groups; g += block) {
+      const size_t some = min_of(block, groups - g), w_bytes = some * kUnitBytes;
       for (size_t v = 0; v < count; ++v) {
         unpack(lanes[v], g / F::kGroups, (g + some) / F::kGroups, scratch + v * w_bytes);
       }
@@ -342,7 +348,7 @@ struct Quantised {
   // ---------------------------------------------------------------- the whole
 
   static size_t scratch_bytes(size_t m, size_t k) {
-    return m <= P::kFewRows ? 0 : kBlockVectors * min_of(k / kGroup, kBlockGroups) * kUnitBytes;
+    return m <= P::kFewRows ? 0 : kBlockVectors * block_groups(m, k) * kUnitBytes;
   }
 
   static void run(const MatmulArgs& args) {
