@@ -47,9 +47,11 @@ void add_matmul_avx512_bf16(MatmulKernels& table);
 void add_matmul_quantised_avx512(MatmulKernels& table);
 #elif defined(__aarch64__)
 void add_matmul_neon(MatmulKernels& table);
+void add_matmul_quantised_neon(MatmulKernels& table);
 void add_rows_neon(RowKernels& table);
 void add_attention_neon(AttentionKernels& table);
 void add_matmul_neon_bf16(MatmulKernels& table);
+void add_matmul_quantised_neon_dot(MatmulKernels& table);
 #endif
 
 }  // namespace splitd::kernels

@@ -100,11 +100,13 @@ void add_kernels(Isa isa, KernelTable& table) {
 #elif defined(__aarch64__)
     case Isa::neon:
       add_matmul_neon(table.matmul);
+      add_matmul_quantised_neon(table.matmul);
       add_rows_neon(table.rows);
       add_attention_neon(table.attention);
       break;
     case Isa::neon_bf16:
       add_matmul_neon_bf16(table.matmul);
+      add_matmul_quantised_neon_dot(table.matmul);
       break;
 #endif
     default:
