@@ -1,7 +1,7 @@
 // Owns: products of quantised weights on plain NEON, armv8-a: bytes are multiplied to 16 bits and
 // added pairwise to 32; two rows of a vector in each of two sums.
 #include "kernels/kernels.h"
-#include "kernels/quantised_neon.h"
+#include "kernels/quantised_neon_lanes.h"
 
 namespace splitd::kernels {
 namespace {

@@ -1,7 +1,7 @@
 // Owns: products of quantised weights by the dotprod extension: sdot adds four products in each
 // lane, and takes four activations out of a register of 16.
 #include "kernels/kernels.h"
-#include "kernels/quantised_neon.h"
+#include "kernels/quantised_neon_lanes.h"
 
 namespace splitd::kernels {
 namespace {

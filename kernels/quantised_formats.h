@@ -14,6 +14,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/matmul_tiles.h"
 #include "kernels/quantised.h"
 
 namespace splitd::kernels {
