@@ -334,7 +334,9 @@ struct Quantised {
     Lanes lanes[kBlockVectors];
     size_t count = 0;
     // What the next vectors begin with is fetched while these are unpacked.
-    const size_t ahead = kBlockVectors * kLanes * row_bytes(F::kType, args.k) - kAheadBytes;
+    const ptrdiff_t ahead =
+        static_cast<ptrdiff_t>(kBlockVectors * kLanes * row_bytes(F::kType, args.k)) -
+        static_cast<ptrdiff_t>(kAheadBytes);
     for_lanes(args, [&](const Lanes& one) {
       lanes[count] = one;
       if (one.whole(kLanes)) lanes[count].ahead += ahead;
