@@ -16,6 +16,7 @@
 #include "runtime/engine/cpu_matmul.h"
 #include "runtime/engine/cpu_weights.h"
 #include "runtime/engine/kv_room.h"
+#include "runtime/engine/rope_frequencies.h"
 
 namespace splitd {
 namespace {
@@ -36,32 +37,6 @@ kernels::Gate gate_kind(Activation activation) {
   return kernels::Gate::silu;
 }
 
-// Frequencies of one RopeConfig; longrope has a second set for long sessions.
-struct RopeFrequencies {
-  std::vector<float> short_session;
-  std::vector<float> long_session;
-};
-
-RopeFrequencies frequencies(const RopeConfig& rope) {
-  RopeFrequencies out;
-  kernels::RopeShape shape{.scaling = static_cast<kernels::RopeScaling>(rope.kind),
-                           .theta = rope.theta,
-                           .n_rotary = rope.n_rotary,
-                           .factor = rope.factor,
-                           .low_freq_factor = rope.low_freq_factor,
-                           .high_freq_factor = rope.high_freq_factor,
-                           .original_ctx = static_cast<double>(rope.original_ctx),
-                           .freq_divisors = rope.short_factors.data()};
-  out.short_session.resize(rope.n_rotary / 2);
-  kernels::rope_frequencies(shape, out.short_session.data());
-  out.long_session = out.short_session;
-  if (rope.kind == RopeKind::longrope) {
-    shape.freq_divisors = rope.long_factors.data();
-    kernels::rope_frequencies(shape, out.long_session.data());
-  }
-  return out;
-}
-
 class CpuBackend final : public Backend {
  public:
   CpuBackend(const ModelConfig& config, CpuWeights weights, const CpuOptions& options)
@@ -73,7 +48,7 @@ class CpuBackend final : public Backend {
         matmul_(table_, options.exact, pool_, options.observe),
         attention_(table_, pool_, config_) {
     for (const RopeConfig& rope : config_.ropes) {
-      frequencies_.push_back(frequencies(rope));
+      frequencies_.push_back(rope_frequencies_of(rope));
       n_rotary_ += rope.n_rotary;
     }
   }

@@ -1,0 +1,56 @@
+// Owns: starting a kernel, and its shared memory whose size is known at launch only.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cstddef>
+
+namespace splitd::kernels::cuda {
+
+struct LaunchShape {
+  dim3 grid;
+  dim3 block;
+  size_t shared_bytes = 0;
+  cudaStream_t stream = nullptr;
+};
+
+#if defined(SPLITD_EMULATED_CUDA)
+
+template <class T>
+T* dynamic_shared() {
+  return reinterpret_cast<T*>(emulated::dynamic_shared());
+}
+
+template <class... Parameters, class... Arguments>
+cudaError_t launch(const char* name, void (*kernel)(Parameters...), const LaunchShape& shape,
+                   const Arguments&... arguments) {
+  emulated::run(name, shape.grid, shape.block, shape.shared_bytes,
+                [&] { kernel(Parameters(arguments)...); });
+  return cudaSuccess;
+}
+
+#else
+
+template <class T>
+__device__ T* dynamic_shared() {
+  extern __shared__ __align__(128) unsigned char dynamic_shared_bytes[];
+  return reinterpret_cast<T*>(dynamic_shared_bytes);
+}
+
+// More than 48 KiB of shared memory has to be asked for.
+template <class... Parameters, class... Arguments>
+cudaError_t launch(const char*, void (*kernel)(Parameters...), const LaunchShape& shape,
+                   const Arguments&... arguments) {
+  if (shape.shared_bytes > (48u << 10)) {
+    const cudaError_t error = cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
+                                                   cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                                   static_cast<int>(shape.shared_bytes));
+    if (error != cudaSuccess) return error;
+  }
+  kernel<<<shape.grid, shape.block, shape.shared_bytes, shape.stream>>>(Parameters(arguments)...);
+  return cudaGetLastError();
+}
+
+#endif
+
+}  // namespace splitd::kernels::cuda

@@ -1,0 +1,259 @@
+// Views → device memory behind cuda_weights.h.
+#include "runtime/engine/cuda/cuda_weights.h"
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+#include <utility>
+
+#include "runtime/base/float16.h"
+
+namespace splitd {
+namespace {
+
+namespace gpu = kernels::cuda;
+
+constexpr size_t kStagingBytes = size_t{16} << 20;  // two of them
+
+Result<gpu::WeightType> device_type(DType dtype) {
+  if (dtype == DType::f32) return gpu::WeightType::f32;
+  if (dtype == DType::bf16) return gpu::WeightType::bf16;
+  if (dtype == DType::f16) return gpu::WeightType::f16;
+  return model_error("weights of type " + std::string(dtype_name(dtype)) +
+                     " cannot be computed with on a GPU; F32, F16 and BF16 can");
+}
+
+float value_at(const TensorView& view, size_t i) {
+  if (view.dtype == DType::f32) {
+    float value;
+    std::memcpy(&value, view.data + 4 * i, 4);
+    return value;
+  }
+  uint16_t bits;
+  std::memcpy(&bits, view.data + 2 * i, 2);
+  return view.dtype == DType::bf16 ? to_f32(bf16{bits}) : to_f32(f16{bits});
+}
+
+uint64_t bytes_of(const LayerWeights& layer) {
+  uint64_t out = 0;
+  const auto add = [&](const TensorView& view) { out += view.bytes; };
+  for (const TensorView* view : {&layer.q, &layer.k, &layer.v, &layer.o, &layer.gate, &layer.up,
+                                 &layer.down, &layer.router}) {
+    add(*view);
+  }
+  for (const ExpertWeights& expert : layer.experts) {
+    add(expert.gate);
+    add(expert.up);
+    add(expert.down);
+  }
+  return out;
+}
+
+}  // namespace
+
+class CudaWeights::Uploader {
+ public:
+  Uploader(DeviceArena& arena, bool exact, cudaStream_t stream, uint64_t total,
+           const ProgressFn& progress)
+      : arena_(arena), exact_(exact), stream_(stream), total_(total), progress_(progress) {}
+  ~Uploader() {
+    // Nothing may be under way when the buffers go.
+    cudaStreamSynchronize(stream_);
+    for (cudaEvent_t event : done_) {
+      if (event != nullptr) cudaEventDestroy(event);
+    }
+  }
+
+  Status begin() {
+    for (int i = 0; i < 2; ++i) {
+      SPLITD_ASSIGN(staging_[i], PinnedBuffer::make(kStagingBytes, "uploading weights"));
+      SPLITD_TRY(cuda_status(cudaEventCreateWithFlags(&done_[i], cudaEventDisableTiming),
+                             "make an event"));
+    }
+    return {};
+  }
+
+  Status add(const TensorView& view, CudaProducts& to) {
+    SPLITD_ASSIGN(const gpu::Matrix one, matrix(view));
+    to.w[to.n_matrix++] = one;
+    const gpu::ActivationType form = form_of(one.type);
+    if (to.n_matrix > 1 && form != to.form) {
+      to.form = gpu::ActivationType::f32;  // the one that every kernel can do without
+    } else {
+      to.form = form;
+    }
+    return {};
+  }
+
+  // `one_added`: what is stored holds 1 + w already, or the model multiplies by w alone.
+  Result<const float*> norm(const TensorView& view, bool plus_one) {
+    std::vector<float> values;
+    append(view, values);
+    if (plus_one) {
+      for (float& value : values) value = 1.0f + value;
+    }
+    return floats(values);
+  }
+
+  Result<const float*> bias(std::initializer_list<const TensorView*> views) {
+    std::vector<float> values;
+    for (const TensorView* view : views) append(*view, values);
+    return floats(values);
+  }
+
+  Status experts(const std::vector<ExpertWeights>& from, std::initializer_list<TensorView ExpertWeights::*> parts,
+                 CudaExperts& to) {
+    std::vector<gpu::Matrix> table;
+    for (const ExpertWeights& expert : from) {
+      CudaProducts products;
+      for (TensorView ExpertWeights::*part : parts) SPLITD_TRY(add(expert.*part, products));
+      for (const gpu::Matrix& w : products.w) table.push_back(w);
+      for (uint32_t i = 0; i < products.n_matrix; ++i) {
+        if (products.w[i].type != table[0].type) {
+          return model_error("experts whose weights have different types cannot be computed with on a GPU");
+        }
+      }
+      to.n_matrix = products.n_matrix;
+      to.n = products.n();
+      to.form = products.form;
+    }
+    to.type = table[0].type;
+    SPLITD_ASSIGN(void* device, arena_.take(table.size() * sizeof(gpu::Matrix), "the experts"));
+    SPLITD_TRY(copy_now(device, table.data(), table.size() * sizeof(gpu::Matrix)));
+    to.w = static_cast<const gpu::Matrix*>(device);
+    return {};
+  }
+
+ private:
+  gpu::ActivationType form_of(gpu::WeightType type) const {
+    return exact_ ? gpu::ActivationType::f32 : gpu::activation_of(type);
+  }
+
+  static void append(const TensorView& view, std::vector<float>& out) {
+    if (view.data == nullptr) return;
+    const size_t n = view.shape.empty() ? 1 : view.shape[0];
+    for (size_t i = 0; i < n; ++i) out.push_back(value_at(view, i));
+  }
+
+  Result<const float*> floats(const std::vector<float>& values) {
+    if (values.empty()) return static_cast<const float*>(nullptr);
+    SPLITD_ASSIGN(void* device, arena_.take(values.size() * sizeof(float), "a norm"));
+    SPLITD_TRY(copy_now(device, values.data(), values.size() * sizeof(float)));
+    return static_cast<const float*>(device);
+  }
+
+  Status copy_now(void* to, const void* from, size_t bytes) {
+    SPLITD_TRY(cuda_status(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, stream_),
+                           "take weights"));
+    return cuda_status(cudaStreamSynchronize(stream_), "take weights");
+  }
+
+  Result<gpu::Matrix> matrix(const TensorView& view) {
+    SPLITD_ASSIGN(const gpu::WeightType type, device_type(view.dtype));
+    const auto n = static_cast<uint32_t>(view.shape[0]);
+    const auto k = static_cast<uint32_t>(view.shape[1]);
+    gpu::Matrix out{.type = type, .n = n, .k_padded = gpu::pad_k(k)};
+    const size_t pitch = gpu::row_bytes(type, out.k_padded);
+    SPLITD_ASSIGN(void* device, arena_.take(n * pitch, "the weights"));
+    if (out.k_padded != k) {
+      SPLITD_TRY(cuda_status(cudaMemsetAsync(device, 0, n * pitch, stream_), "clear weights"));
+    }
+    SPLITD_TRY(rows(view.data, view.bytes / n, n, static_cast<std::byte*>(device), pitch));
+    out.data = device;
+    return out;
+  }
+
+  // Rows from the mapped file; while one buffer is copied, the other is filled.
+  Status rows(const std::byte* from, size_t row_bytes, size_t n_row, std::byte* to, size_t pitch) {
+    const size_t n_at_once = std::max<size_t>(1, kStagingBytes / row_bytes);
+    if (row_bytes > kStagingBytes) return model_error("a row of weights is too long for a GPU");
+    for (size_t at = 0; at < n_row; at += n_at_once) {
+      const size_t n = std::min(n_at_once, n_row - at);
+      SPLITD_TRY(cuda_status(cudaEventSynchronize(done_[turn_]), "take weights"));
+      std::memcpy(staging_[turn_].data(), from + at * row_bytes, n * row_bytes);
+      SPLITD_TRY(cuda_status(
+          cudaMemcpy2DAsync(to + at * pitch, pitch, staging_[turn_].data(), row_bytes, row_bytes, n,
+                            cudaMemcpyHostToDevice, stream_),
+          "take weights"));
+      SPLITD_TRY(cuda_status(cudaEventRecord(done_[turn_], stream_), "take weights"));
+      turn_ = 1 - turn_;
+      n_done_ += n * row_bytes;
+      if (progress_ && !progress_({"weights", n_done_, total_})) {
+        return Error{ErrorKind::interrupted, "interrupted"};
+      }
+    }
+    return {};
+  }
+
+  DeviceArena& arena_;
+  const bool exact_;
+  cudaStream_t stream_;
+  const uint64_t total_;
+  const ProgressFn& progress_;
+  PinnedBuffer staging_[2];
+  cudaEvent_t done_[2] = {};
+  int turn_ = 0;
+  uint64_t n_done_ = 0;
+};
+
+Result<CudaWeights> CudaWeights::upload(const ModelConfig& config, const ModelWeights& weights,
+                                        bool exact, cudaStream_t stream,
+                                        const ProgressFn& progress) {
+  uint64_t total = weights.head.bytes;
+  for (const LayerWeights& layer : weights.layers) total += bytes_of(layer);
+  CudaWeights out;
+  out.range_ = weights.range;
+  out.qk_interleaved_ = weights.qk_interleaved;
+  const bool plus_one = config.norm_plus_one && !weights.norm_one_added;
+  Uploader uploader(out.arena_, exact, stream, total, progress);
+  SPLITD_TRY(uploader.begin());
+
+  for (size_t i = 0; i < weights.layers.size(); ++i) {
+    const LayerWeights& from = weights.layers[i];
+    const bool moe = config.layers[weights.range.begin + i].moe;
+    CudaLayer to;
+    SPLITD_ASSIGN(to.attn_norm, uploader.norm(from.attn_norm, plus_one));
+    SPLITD_ASSIGN(to.q_norm, uploader.norm(from.q_norm, plus_one));
+    SPLITD_ASSIGN(to.k_norm, uploader.norm(from.k_norm, plus_one));
+    SPLITD_ASSIGN(to.attn_post_norm, uploader.norm(from.attn_post_norm, plus_one));
+    SPLITD_ASSIGN(to.mlp_norm, uploader.norm(from.mlp_norm, plus_one));
+    SPLITD_ASSIGN(to.mlp_post_norm, uploader.norm(from.mlp_post_norm, plus_one));
+    SPLITD_ASSIGN(to.qkv_bias, uploader.bias({&from.q_bias, &from.k_bias, &from.v_bias}));
+    SPLITD_ASSIGN(to.o_bias, uploader.bias({&from.o_bias}));
+    if (from.qkv.data != nullptr) {
+      SPLITD_TRY(uploader.add(from.qkv, to.qkv));
+    } else {
+      for (const TensorView* view : {&from.q, &from.k, &from.v}) {
+        SPLITD_TRY(uploader.add(*view, to.qkv));
+      }
+    }
+    SPLITD_TRY(uploader.add(from.o, to.o));
+    if (moe) {
+      SPLITD_TRY(uploader.add(from.router, to.router));
+      SPLITD_TRY(uploader.experts(from.experts, {&ExpertWeights::gate, &ExpertWeights::up},
+                                  to.expert_gate_up));
+      SPLITD_TRY(uploader.experts(from.experts, {&ExpertWeights::down}, to.expert_down));
+      // Both read the same rows.
+      if (to.router.form != to.expert_gate_up.form) {
+        to.router.form = to.expert_gate_up.form = gpu::ActivationType::f32;
+      }
+    } else {
+      SPLITD_ASSIGN(to.gate_up_bias, uploader.bias({&from.gate_bias, &from.up_bias}));
+      SPLITD_ASSIGN(to.down_bias, uploader.bias({&from.down_bias}));
+      if (from.gate_up.data != nullptr) {
+        SPLITD_TRY(uploader.add(from.gate_up, to.gate_up));
+      } else {
+        for (const TensorView* view : {&from.gate, &from.up}) {
+          SPLITD_TRY(uploader.add(*view, to.gate_up));
+        }
+      }
+      SPLITD_TRY(uploader.add(from.down, to.down));
+    }
+    out.layers_.push_back(to);
+  }
+  SPLITD_ASSIGN(out.norm_, uploader.norm(weights.norm, plus_one));
+  if (weights.head.data != nullptr) SPLITD_TRY(uploader.add(weights.head, out.head_));
+  return out;
+}
+
+}  // namespace splitd

@@ -1,0 +1,104 @@
+// Owns: the part of CUDA that kernels/cuda/ uses, carried out by the CPU, so that its kernels and
+// the backend around them run in tests on machines without a GPU. Threads of a block are fibers,
+// run one after the other; blocks too. Barriers and warp operations that not all threads reach,
+// which hang or race on a GPU, abort here with the kernel's name. Device memory is the heap, so
+// AddressSanitizer sees a kernel's accesses out of bounds; fresh memory is filled with NaN.
+// What it cannot show: races between threads of a block, and the instructions behind
+// kernels/cuda/device_ops.h.
+#pragma once
+
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <functional>
+
+#define SPLITD_EMULATED_CUDA 1
+#define __global__
+#define __device__
+#define __host__
+#define __forceinline__ inline
+#define __shared__ static
+#define __launch_bounds__(...)
+
+struct dim3 {
+  unsigned x = 1, y = 1, z = 1;
+  constexpr dim3(unsigned x_ = 1, unsigned y_ = 1, unsigned z_ = 1) : x(x_), y(y_), z(z_) {}
+};
+struct alignas(8) uint2 {
+  unsigned x, y;
+};
+struct alignas(16) uint4 {
+  unsigned x, y, z, w;
+};
+struct alignas(16) float4 {
+  float x, y, z, w;
+};
+
+inline unsigned min(unsigned a, unsigned b) {
+  return a < b ? a : b;
+}
+
+inline dim3 threadIdx, blockIdx, blockDim, gridDim;
+void __syncthreads();
+
+namespace emulated {
+
+inline constexpr unsigned kMostThreads = 1024;
+
+// Runs the body once for every thread of every block.
+void run(const char* name, dim3 grid, dim3 block, size_t shared_bytes,
+         const std::function<void()>& body);
+unsigned char* dynamic_shared();
+
+// Every lane of the calling thread's warp gives `bytes` bytes (at most 64) and gets all 32 of them,
+// 64 bytes apart. All 32 have to come.
+const unsigned char* warp_exchange(const void* mine, size_t bytes);
+
+}  // namespace emulated
+
+// The host's side. Streams are nothing: every call is complete when it returns.
+enum cudaError_t {
+  cudaSuccess = 0,
+  cudaErrorInvalidValue = 1,
+  cudaErrorMemoryAllocation = 2,
+  cudaErrorNoDevice = 100,
+};
+enum cudaMemcpyKind { cudaMemcpyHostToHost, cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost,
+                      cudaMemcpyDeviceToDevice, cudaMemcpyDefault };
+using cudaStream_t = struct EmulatedStream*;
+using cudaEvent_t = struct EmulatedEvent*;
+inline constexpr unsigned cudaStreamNonBlocking = 1;
+inline constexpr unsigned cudaEventDisableTiming = 2;
+
+enum cudaDeviceAttr { cudaDevAttrComputeCapabilityMajor, cudaDevAttrComputeCapabilityMinor };
+
+const char* cudaGetErrorString(cudaError_t error);
+cudaError_t cudaGetLastError();
+cudaError_t cudaSetDevice(int device);
+cudaError_t cudaDeviceGetAttribute(int* out, cudaDeviceAttr attribute, int device);
+cudaError_t cudaMemGetInfo(size_t* free_bytes, size_t* total_bytes);
+cudaError_t cudaMalloc(void** out, size_t bytes);
+cudaError_t cudaFree(void* data);
+cudaError_t cudaMallocHost(void** out, size_t bytes);
+cudaError_t cudaFreeHost(void* data);
+cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind,
+                            cudaStream_t stream);
+cudaError_t cudaMemcpy2DAsync(void* to, size_t to_pitch, const void* from, size_t from_pitch,
+                              size_t width, size_t height, cudaMemcpyKind kind,
+                              cudaStream_t stream);
+cudaError_t cudaMemsetAsync(void* data, int value, size_t bytes, cudaStream_t stream);
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t* out, unsigned flags);
+cudaError_t cudaStreamDestroy(cudaStream_t stream);
+cudaError_t cudaStreamSynchronize(cudaStream_t stream);
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* out, unsigned flags);
+cudaError_t cudaEventDestroy(cudaEvent_t event);
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream);
+cudaError_t cudaEventSynchronize(cudaEvent_t event);
+cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned flags);
+
+namespace emulated {
+// What cudaMemGetInfo calls free and cudaMalloc gives at most, for tests of refusals.
+void set_memory(size_t bytes);
+size_t allocated();  // bytes that are not freed
+}  // namespace emulated
