@@ -31,8 +31,8 @@ struct AttentionJob {
   uint32_t n_head = 0;
   uint32_t n_kv_head = 0;
   uint32_t d_head = 0;
-  uint32_t window = 0;         // 0: all of the context
-  uint32_t n_split = 0;        // of the row with the most: attention_splits()
+  uint32_t window = 0;   // 0: all of the context
+  uint32_t n_split = 0;  // of the row with the most: attention_splits()
   float scale = 0;
   float softcap = 0;
   KvType kv_type = KvType::f16;
@@ -45,7 +45,8 @@ __host__ __device__ constexpr uint32_t attention_splits(uint32_t position, uint3
   const uint32_t lo = window != 0 && position + 1 > window ? position + 1 - window : 0;
   return position / kAttentionSplit - lo / kAttentionSplit + 1;
 }
-__host__ __device__ constexpr size_t attention_partial_bytes(uint32_t n_head, uint32_t d_head, uint32_t n_split) {
+__host__ __device__ constexpr size_t attention_partial_bytes(uint32_t n_head, uint32_t d_head,
+                                                             uint32_t n_split) {
   return sizeof(float) * n_head * n_split * (size_t{d_head} + 2);
 }
 

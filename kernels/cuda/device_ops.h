@@ -27,7 +27,7 @@ inline float shuffle_xor(float value, int mask) {
   const auto* lanes = emulated::warp_exchange(&value, sizeof(value));
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   float out;
-  std::memcpy(&out, lanes + 64 * (lane ^ mask), sizeof(out));
+  std::memcpy(&out, lanes + emulated::kLaneBytes * (lane ^ mask), sizeof(out));
   return out;
 }
 
@@ -48,7 +48,7 @@ inline void mma_bf16(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[
   const auto* lanes = emulated::warp_exchange(&mine, sizeof(mine));
   const auto at = [&](int lane) {
     EmulatedOperands out;
-    std::memcpy(&out, lanes + 64 * lane, sizeof(out));
+    std::memcpy(&out, lanes + emulated::kLaneBytes * lane, sizeof(out));
     return out;
   };
   const int lane = static_cast<int>(threadIdx.x) % kWarp, g = lane / 4, t = lane % 4;
@@ -68,7 +68,7 @@ inline void mma_tf32(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[
   const auto* lanes = emulated::warp_exchange(&mine, sizeof(mine));
   const auto at = [&](int lane) {
     EmulatedOperands out;
-    std::memcpy(&out, lanes + 64 * lane, sizeof(out));
+    std::memcpy(&out, lanes + emulated::kLaneBytes * lane, sizeof(out));
     return out;
   };
   const int lane = static_cast<int>(threadIdx.x) % kWarp, g = lane / 4, t = lane % 4;

@@ -15,10 +15,10 @@ struct RouteJob {
   uint32_t m = 0;
   uint32_t n_expert = 0;
   uint32_t n_used = 0;
-  bool normalise = false;     // the weights of the chosen ones are scaled to sum to 1
-  uint32_t* ids = nullptr;    // (m, n_used), ascending in each row
-  float* weights = nullptr;   // (m, n_used)
-  uint32_t* lists = nullptr;  // (n_expert, m · n_used): places row · n_used + i, ascending
+  bool normalise = false;      // the weights of the chosen ones are scaled to sum to 1
+  uint32_t* ids = nullptr;     // (m, n_used), ascending in each row
+  float* weights = nullptr;    // (m, n_used)
+  uint32_t* lists = nullptr;   // (n_expert, m · n_used): places row · n_used + i, ascending
   uint32_t* counts = nullptr;  // (n_expert)
 };
 cudaError_t route(const RouteJob& job, cudaStream_t stream);

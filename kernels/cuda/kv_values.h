@@ -1,4 +1,5 @@
-// Owns: the numbers of a KV row: how a block of threads writes one, how a thread reads eight of one.
+// Owns: the numbers of a KV row: how a block of threads writes one, how a thread reads eight of
+// one.
 #pragma once
 
 #include "kernels/cuda/device_ops.h"

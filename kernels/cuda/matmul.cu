@@ -129,7 +129,8 @@ __global__ void __launch_bounds__(kThreads) tensor_kernel(Work work) {
       if constexpr (kType == WeightType::f16) {
 #pragma unroll
         for (int i = 0; i < kTilesM; ++i) {
-          const auto* at = reinterpret_cast<const float4*>(a[i]) + size_t{pair} * 16 + block * 8 + 2 * t;
+          const auto* at =
+              reinterpret_cast<const float4*>(a[i]) + size_t{pair} * 16 + block * 8 + 2 * t;
           const float4 first = at[0], second = at[1];
           const float eight[8] = {first.x,  first.y,  first.z,  first.w,
                                   second.x, second.y, second.z, second.w};
@@ -230,10 +231,9 @@ __global__ void __launch_bounds__(kExactWarps* kWarp) exact_kernel(Work work) {
   }
 #pragma unroll
   for (int i = 0; i < kExactRows; ++i) {
+    if (first_m + i >= rows.m) break;  // of the whole warp
     const float total = warp_sum(sum[i]);
-    if (lane == 0 && first_m + i < rows.m) {
-      work.c[rows.target(first_m + i) * work.c_stride + column + n] = total;
-    }
+    if (lane == 0) work.c[rows.target(first_m + i) * work.c_stride + column + n] = total;
   }
 }
 
@@ -253,9 +253,8 @@ struct Extent {
 
   dim3 grid(uint32_t tile_n, uint32_t tile_m) const {
     // Experts' matrices are of one shape each, so that their tiles are counted from n / n_matrix.
-    const uint32_t tiles =
-        matrices != nullptr ? tiles_of(matrices, n_matrix, tile_n)
-                            : n_matrix * ((n / n_matrix + tile_n - 1) / tile_n);
+    const uint32_t tiles = matrices != nullptr ? tiles_of(matrices, n_matrix, tile_n)
+                                               : n_matrix * ((n / n_matrix + tile_n - 1) / tile_n);
     return dim3(tiles, (m + tile_m - 1) / tile_m, n_expert);
   }
 };

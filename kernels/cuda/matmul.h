@@ -31,15 +31,15 @@ struct MatmulJob {
 
 // The rows of each expert, for all of them at once.
 struct ExpertJob {
-  const Matrix* w = nullptr;         // by expert: kMostMatrices each, in device memory
+  const Matrix* w = nullptr;  // by expert: kMostMatrices each, in device memory
   uint32_t n_matrix = 0;
-  uint32_t n = 0;                    // columns of all matrices of one expert
+  uint32_t n = 0;  // columns of all matrices of one expert
   WeightType type = WeightType::f32;
   const uint32_t* lists = nullptr;   // by expert: m_most places
   const uint32_t* counts = nullptr;  // by expert
   uint32_t n_expert = 0;
   uint32_t m_most = 0;
-  uint32_t a_divisor = 1;            // entry i of a list reads row i / a_divisor of A, writes row i of C
+  uint32_t a_divisor = 1;  // entry i of a list reads row i / a_divisor of A, writes row i of C
   const void* a = nullptr;
   ActivationType a_type = ActivationType::f32;
   float* c = nullptr;

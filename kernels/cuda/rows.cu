@@ -163,8 +163,8 @@ __global__ void __launch_bounds__(kThreads) copy_rows_kernel(CopyRowsJob job) {
   for (uint32_t i = 0; i < job.n_move; ++i) {
     const auto* from = reinterpret_cast<const uint4*>(
         cache + size_t{cache_slot(view, job.moves[2 * i])} * job.row_bytes);
-    auto* to =
-        reinterpret_cast<uint4*>(cache + size_t{cache_slot(view, job.moves[2 * i + 1])} * job.row_bytes);
+    auto* to = reinterpret_cast<uint4*>(cache + size_t{cache_slot(view, job.moves[2 * i + 1])} *
+                                                    job.row_bytes);
     // The same thread has each word in every move, so no barrier is needed between them.
     for (uint32_t word = threadIdx.x; word < n_word; word += kThreads) to[word] = from[word];
   }
@@ -195,7 +195,8 @@ cudaError_t convert_rows(const float* x, uint32_t m, uint32_t n, const Activatio
                          cudaStream_t stream) {
   if (m == 0) return cudaSuccess;
   const uint32_t n_block = (pad_k(n) + kThreads - 1) / kThreads;
-  return launch("convert", convert_kernel, {dim3(n_block, m), dim3(kThreads), 0, stream}, x, n, out);
+  return launch("convert", convert_kernel, {dim3(n_block, m), dim3(kThreads), 0, stream}, x, n,
+                out);
 }
 
 cudaError_t softcap(float* x, size_t n, float cap, cudaStream_t stream) {

@@ -1,6 +1,6 @@
-// Owns: what happens to rows between matrix products: norms, residual adds, rope, writing KV, gates,
-// softcaps. A row's result depends on that row alone, bit for bit. Sums over a row: element i to
-// thread i mod 256, ascending; lanes xor 16 … 1 within a warp; the 8 warps ascending.
+// Owns: what happens to rows between matrix products: norms, residual adds, rope, writing KV,
+// gates, softcaps. A row's result depends on that row alone, bit for bit. Sums over a row: element
+// i to thread i mod 256, ascending; lanes xor 16 … 1 within a warp; the 8 warps ascending.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -19,11 +19,11 @@ struct Activations {
 
 // x += [norm](delta + bias), then out = norm(x); every part may be missing.
 struct AddNormJob {
-  float* x = nullptr;              // (m, d)
-  const float* delta = nullptr;    // (m, d)
-  const float* bias = nullptr;     // (d)
+  float* x = nullptr;                // (m, d)
+  const float* delta = nullptr;      // (m, d)
+  const float* bias = nullptr;       // (d)
   const float* post_norm = nullptr;  // (d)
-  const float* norm = nullptr;     // (d)
+  const float* norm = nullptr;       // (d)
   Activations out;
   uint32_t m = 0;
   uint32_t d = 0;
@@ -38,7 +38,8 @@ struct QkvJob {
   const float* bias = nullptr;
   const float* q_norm = nullptr;  // (d_head)
   const float* k_norm = nullptr;
-  const float* cos_sin = nullptr;  // by row, cos_sin_stride apart: n_rotary / 2 of cos, as many of sin
+  const float* cos_sin =
+      nullptr;  // by row, cos_sin_stride apart: n_rotary / 2 of cos, as many of sin
   size_t cos_sin_stride = 0;
   const BatchRow* rows = nullptr;
   uint32_t layer = 0;  // of the backend's

@@ -10,8 +10,7 @@ namespace splitd::kernels::cuda {
 template <WeightType kType>
 __device__ __forceinline__ void load_floats(const Matrix& w, uint32_t row, uint32_t k,
                                             float (&out)[8]) {
-  const auto* data =
-      static_cast<const unsigned char*>(w.data) + row * row_bytes(kType, w.k_padded);
+  const auto* data = static_cast<const unsigned char*>(w.data) + row * row_bytes(kType, w.k_padded);
   if constexpr (kType == WeightType::f32) {
     for (int half = 0; half < 2; ++half) {
       const uint4 four = load_once(data + 4 * size_t{k} + 16 * half);
@@ -81,8 +80,7 @@ template <WeightType kType>
 __device__ __forceinline__ RawPair<kType> load_pair(const Matrix& w, uint32_t row, uint32_t pair,
                                                     uint32_t t) {
   RawPair<kType> out;
-  const auto* data =
-      static_cast<const unsigned char*>(w.data) + row * row_bytes(kType, w.k_padded);
+  const auto* data = static_cast<const unsigned char*>(w.data) + row * row_bytes(kType, w.k_padded);
   if constexpr (kType == WeightType::bf16 || kType == WeightType::f16) {
     out.block[0] = load_once(data + size_t{pair} * 128 + 16 * t);
     out.block[1] = load_once(data + size_t{pair} * 128 + 64 + 16 * t);

@@ -52,8 +52,9 @@ void run(const char* name, dim3 grid, dim3 block, size_t shared_bytes,
 unsigned char* dynamic_shared();
 
 // Every lane of the calling thread's warp gives `bytes` bytes (at most 64) and gets all 32 of them,
-// 64 bytes apart. All 32 have to come.
+// kLaneBytes apart. All 32 have to come.
 const unsigned char* warp_exchange(const void* mine, size_t bytes);
+inline constexpr size_t kLaneBytes = 64;
 
 }  // namespace emulated
 
@@ -64,8 +65,13 @@ enum cudaError_t {
   cudaErrorMemoryAllocation = 2,
   cudaErrorNoDevice = 100,
 };
-enum cudaMemcpyKind { cudaMemcpyHostToHost, cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost,
-                      cudaMemcpyDeviceToDevice, cudaMemcpyDefault };
+enum cudaMemcpyKind {
+  cudaMemcpyHostToHost,
+  cudaMemcpyHostToDevice,
+  cudaMemcpyDeviceToHost,
+  cudaMemcpyDeviceToDevice,
+  cudaMemcpyDefault
+};
 using cudaStream_t = struct EmulatedStream*;
 using cudaEvent_t = struct EmulatedEvent*;
 inline constexpr unsigned cudaStreamNonBlocking = 1;

@@ -26,7 +26,6 @@ namespace emulated {
 namespace {
 
 constexpr size_t kStackBytes = 128 << 10;
-constexpr size_t kLaneBytes = 64;
 constexpr unsigned kWarp = 32;
 
 // Switching stacks without a system call, which ucontext makes each time.

@@ -26,7 +26,7 @@ constexpr int kKernelRevision = 1;  // counts up when a kernel's results change
 constexpr uint32_t kMaxRows = 256;
 constexpr size_t kMostPartialBytes = size_t{128} << 20;
 constexpr size_t kInboxBytes = size_t{2} << 20;  // beside the paths of pending rows
-constexpr uint32_t kProjectRows = 64;  // whose logits are on the device together
+constexpr uint32_t kProjectRows = 64;            // whose logits are on the device together
 
 gpu::Gate gate_kind(Activation activation) {
   switch (activation) {
@@ -132,10 +132,8 @@ Result<std::unique_ptr<Backend>> CudaBackend::make(const ModelConfig& config,
   SPLITD_TRY(cuda_status(cudaSetDevice(options.device), "be used"));
   auto backend = std::unique_ptr<CudaBackend>(new CudaBackend(config, options));
   int major = 0, minor = 0;
-  backend->check(
-      cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, options.device));
-  backend->check(
-      cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, options.device));
+  backend->check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, options.device));
+  backend->check(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, options.device));
   SPLITD_TRY(cuda_status(backend->fault_, "say what it is"));
   backend->architecture_ = "sm_" + std::to_string(major * 10 + minor);
   SPLITD_TRY(cuda_status(cudaStreamCreateWithFlags(&backend->stream_, cudaStreamNonBlocking),
@@ -168,9 +166,9 @@ Status CudaBackend::reserve() {
     SPLITD_ASSIGN(buffer, DeviceBuffer::make(bytes, "the room for a batch"));
     return {};
   };
-  SPLITD_ASSIGN(host_rows_, PinnedBuffer::make(
-                                wide * std::max(m * d, size_t{kProjectRows} * config_.n_vocab),
-                                "the room for a batch"));
+  SPLITD_ASSIGN(host_rows_,
+                PinnedBuffer::make(wide * std::max(m * d, size_t{kProjectRows} * config_.n_vocab),
+                                   "the room for a batch"));
   const size_t turns = wide * m * n_rotary_;
   inbox_bytes_ = kInboxBytes + turns;
   SPLITD_TRY(inbox_.reserve(inbox_bytes_));
@@ -263,8 +261,7 @@ void CudaBackend::describe(std::span<const BatchRow> rows) {
     for (size_t i = 0; i < config_.ropes.size(); ++i) {
       const RopeConfig& rope = config_.ropes[i];
       const size_t n = rope.n_rotary / 2;
-      const bool is_long =
-          rope.kind == RopeKind::longrope && kv.shape().n_ctx > rope.original_ctx;
+      const bool is_long = rope.kind == RopeKind::longrope && kv.shape().n_ctx > rope.original_ctx;
       const auto& set = is_long ? frequencies_[i].long_session : frequencies_[i].short_session;
       kernels::rope_table(set.data(), n, row.position, rope.attention_factor, turns, turns + n);
       turns += rope.n_rotary;
@@ -282,7 +279,12 @@ void CudaBackend::describe(std::span<const BatchRow> rows) {
 void CudaBackend::run(const CudaProducts& products, const void* a, float* c, size_t c_stride) {
   uint32_t i = 0;
   while (i < products.n_matrix) {
-    gpu::MatmulJob job{.a = a, .a_type = products.form, .m = m_, .c = c, .c_stride = c_stride};
+    gpu::MatmulJob job;
+    job.a = a;
+    job.a_type = products.form;
+    job.m = m_;
+    job.c = c;
+    job.c_stride = c_stride;
     const gpu::WeightType type = products.w[i].type;
     for (; i < products.n_matrix && products.w[i].type == type; ++i) {
       job.w[job.n_matrix++] = products.w[i];
@@ -335,8 +337,7 @@ void CudaBackend::attend(const CudaLayer& layer, uint32_t index) {
   while (begin < m_) {
     uint32_t end = begin, n_split = 0;
     while (end < m_ && kv_types_[end] == kv_types_[begin]) {
-      const uint32_t wider =
-          std::max(n_split, gpu::attention_splits(positions_[end], window));
+      const uint32_t wider = std::max(n_split, gpu::attention_splits(positions_[end], window));
       const size_t bytes =
           gpu::attention_partial_bytes(config_.n_head, config_.d_head, wider) * (end + 1 - begin);
       if (end > begin && bytes > partials_.bytes()) break;

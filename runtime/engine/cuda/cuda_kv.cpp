@@ -76,10 +76,10 @@ Result<std::unique_ptr<CudaKv>> CudaKv::make(const ModelConfig& config, LayerRan
   if (bytes == 0) return kv;
   // A slot that was never written may be read, and is then ignored: it must not hold NaN.
   SPLITD_TRY(cuda_status(cudaMemsetAsync(kv->data_.data(), 0, bytes, stream), "clear a KV cache"));
-  SPLITD_TRY(cuda_status(cudaMemcpyAsync(kv->views_.data(), views.data(),
-                                         views.size() * sizeof(gpu::KvView),
-                                         cudaMemcpyHostToDevice, stream),
-                         "describe a KV cache"));
+  SPLITD_TRY(cuda_status(
+      cudaMemcpyAsync(kv->views_.data(), views.data(), views.size() * sizeof(gpu::KvView),
+                      cudaMemcpyHostToDevice, stream),
+      "describe a KV cache"));
   SPLITD_TRY(cuda_status(cudaStreamSynchronize(stream), "clear a KV cache"));
   return kv;
 }

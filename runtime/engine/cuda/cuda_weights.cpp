@@ -101,8 +101,8 @@ class CudaWeights::Uploader {
     return floats(values);
   }
 
-  Status experts(const std::vector<ExpertWeights>& from, std::initializer_list<TensorView ExpertWeights::*> parts,
-                 CudaExperts& to) {
+  Status experts(const std::vector<ExpertWeights>& from,
+                 std::initializer_list<TensorView ExpertWeights::*> parts, CudaExperts& to) {
     std::vector<gpu::Matrix> table;
     for (const ExpertWeights& expert : from) {
       CudaProducts products;
@@ -110,7 +110,8 @@ class CudaWeights::Uploader {
       for (const gpu::Matrix& w : products.w) table.push_back(w);
       for (uint32_t i = 0; i < products.n_matrix; ++i) {
         if (products.w[i].type != table[0].type) {
-          return model_error("experts whose weights have different types cannot be computed with on a GPU");
+          return model_error(
+              "experts whose weights have different types cannot be computed with on a GPU");
         }
       }
       to.n_matrix = products.n_matrix;
@@ -171,10 +172,10 @@ class CudaWeights::Uploader {
       const size_t n = std::min(n_at_once, n_row - at);
       SPLITD_TRY(cuda_status(cudaEventSynchronize(done_[turn_]), "take weights"));
       std::memcpy(staging_[turn_].data(), from + at * row_bytes, n * row_bytes);
-      SPLITD_TRY(cuda_status(
-          cudaMemcpy2DAsync(to + at * pitch, pitch, staging_[turn_].data(), row_bytes, row_bytes, n,
-                            cudaMemcpyHostToDevice, stream_),
-          "take weights"));
+      SPLITD_TRY(
+          cuda_status(cudaMemcpy2DAsync(to + at * pitch, pitch, staging_[turn_].data(), row_bytes,
+                                        row_bytes, n, cudaMemcpyHostToDevice, stream_),
+                      "take weights"));
       SPLITD_TRY(cuda_status(cudaEventRecord(done_[turn_], stream_), "take weights"));
       turn_ = 1 - turn_;
       n_done_ += n * row_bytes;

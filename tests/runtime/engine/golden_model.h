@@ -50,6 +50,7 @@ class GoldenModel {
   const ModelConfig& config() const { return files_->config(); }
   Json json() const { return json_->root(); }
   const ModelFiles& files() const { return *files_; }
+  const ModelWeights& weights() const { return *weights_; }
 
   std::unique_ptr<Backend> backend(const kernels::KernelTable& table, ThreadPool& pool,
                                    bool exact = true) const {

@@ -1,0 +1,58 @@
+// The CUDA backend on every golden model. Built twice: on CUDA, where it needs a device, and on the
+// emulation of tests/emulated_cuda, which every machine has.
+#include "runtime/engine/cuda/cuda_backend.h"
+#include "tests/runtime/engine/cuda/needs_device.h"
+#include "tests/runtime/engine/golden_checks.h"
+
+namespace splitd {
+namespace {
+
+class CudaGolden : public testing::TestWithParam<std::string> {
+ protected:
+  void SetUp() override {
+    if (!has_cuda_device()) GTEST_SKIP() << "skipped: no device";
+    model_ = std::make_unique<GoldenModel>(GetParam());
+    backend_ = backend(true);
+  }
+
+  std::unique_ptr<Backend> backend(bool exact) const {
+    Result<std::unique_ptr<Backend>> made =
+        make_cuda_backend(model_->config(), model_->weights(),
+                          {.table = kernels::runnable_tables()[0], .exact = exact});
+    EXPECT_TRUE(made.ok()) << made.error().message;
+    return std::move(*made);
+  }
+
+  std::unique_ptr<GoldenModel> model_;
+  std::unique_ptr<Backend> backend_;
+};
+
+TEST_P(CudaGolden, HiddenStatesOfEveryLayer) {
+  check_hidden_states(*model_, *backend_);
+}
+
+TEST_P(CudaGolden, LogitsAndGreedyTokens) {
+  check_logits_and_greedy_tokens(*model_, *backend_);
+}
+
+TEST_P(CudaGolden, TreeRowsAreTheirOwnPaths) {
+  check_tree_rows(*model_, *backend_);
+}
+
+TEST_P(CudaGolden, ChunksChangeNoBit) {
+  for (const bool exact : {true, false}) {
+    const std::unique_ptr<Backend> some = backend(exact);
+    const std::vector<float> whole = logits_in_chunks(*model_, *some, 45);
+    for (const size_t chunk : {1u, 7u, 16u}) {
+      ASSERT_EQ(logits_in_chunks(*model_, *some, chunk), whole) << chunk << " rows a chunk";
+    }
+    // Rounded activations move the logits a little, and not a lot.
+    EXPECT_LE(relative_error(whole, model_->expected("logits.45")), exact ? 2e-3 : 5e-2);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, CudaGolden, testing::ValuesIn(golden_model_names()),
+                         [](const auto& test) { return test.param; });
+
+}  // namespace
+}  // namespace splitd
