@@ -46,7 +46,7 @@ if(SPLITD_CUDA)
   check_language(CUDA)
   if(CMAKE_CUDA_COMPILER)
     if(NOT CMAKE_CUDA_ARCHITECTURES)
-      set(CMAKE_CUDA_ARCHITECTURES 90)  # one architecture and its PTX
+      set(CMAKE_CUDA_ARCHITECTURES 80)  # the oldest that the kernels run on, and its PTX for others
     endif()
     enable_language(CUDA)
     find_package(CUDAToolkit REQUIRED)

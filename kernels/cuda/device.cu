@@ -15,7 +15,7 @@ CudaSurvey survey_cuda() {
     survey.problem = cudaGetErrorString(status);
     return survey;
   }
-  if (count == 0) survey.problem = "no CUDA device";
+  if (count == 0) survey.problem = "no CUDA device was found";
   for (int index = 0; index < count; ++index) {
     cudaDeviceProp properties{};
     if (cudaGetDeviceProperties(&properties, index) != cudaSuccess) continue;

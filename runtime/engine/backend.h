@@ -69,6 +69,10 @@ class Backend {
   // The head on normed rows, to logits (n, n_vocab). Requires the head.
   virtual void project(std::span<const float> normed, float* logits) = 0;
 
+  // What broke the device that computes, where there is one: from then on every row comes out as
+  // NaN, and nothing but another backend helps.
+  virtual Status fault() const { return {}; }
+
   // The most rows of one session that one forward() may hold.
   virtual uint32_t max_rows() const = 0;
 };

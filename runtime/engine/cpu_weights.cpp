@@ -6,20 +6,10 @@
 
 #include "kernels/quantised.h"
 #include "runtime/base/float16.h"
+#include "runtime/engine/weight_type.h"
 
 namespace splitd {
 namespace {
-
-Result<kernels::WeightType> weight_type(DType dtype) {
-  std::string names;
-  for (size_t i = 0; i < kernels::kWeightTypes; ++i) {
-    const auto type = static_cast<kernels::WeightType>(i);
-    if (dtype_name(dtype) == kernels::type_name(type)) return type;
-    names += std::string(i == 0 ? "" : ", ") + kernels::type_name(type);
-  }
-  return model_error("weights of type " + std::string(dtype_name(dtype)) +
-                     " cannot be computed with; " + names + " can");
-}
 
 // What is no matrix is never quantised.
 Result<kernels::WeightType> vector_type(DType dtype) {

@@ -22,6 +22,7 @@ Error layer_not_finite(uint32_t layer, std::string_view row, std::span<const flo
 
 Error name_broken_layer(Backend& backend, LayerRange range, const BatchRow& place,
                         std::string_view row, std::span<const float> input) {
+  if (Status fault = backend.fault(); !fault.ok()) return fault.take_error();
   std::vector<float> hidden(input.begin(), input.end());
   for (uint32_t layer = range.begin;; ++layer) {
     backend.forward({&place, 1}, hidden.data(), {layer, layer + 1}, [] { return true; });

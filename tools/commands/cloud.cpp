@@ -7,7 +7,6 @@
 
 #include "net/tcp.h"
 #include "runtime/base/memory.h"
-#include "runtime/engine/cpu_backend.h"
 #include "runtime/split/body_server.h"
 #include "runtime/split/remote_link.h"
 #include "tools/commands.h"
@@ -73,8 +72,7 @@ Result<BodyModel> body_model(const Context& context, LocalModel& model) {
     BodyBackend made;
     SPLITD_ASSIGN(ModelWeights views, model.files().weights(layers, false, false));
     auto weights = std::make_shared<ModelWeights>(std::move(views));
-    SPLITD_ASSIGN(made.backend, make_cpu_backend(model.config(), *weights,
-                                                 {&model.table(), &model.pool(), exact}));
+    SPLITD_ASSIGN(made.backend, model.backend(*weights, exact));
     made.weights = std::move(weights);
     return made;
   };
@@ -84,13 +82,15 @@ Result<BodyModel> body_model(const Context& context, LocalModel& model) {
 // ---- Options
 
 // Of what this machine has left beside the weights, most; a little stays for everything else.
-uint64_t default_memory(const ModelFiles& files, LayerRange layers) {
+uint64_t default_memory(const LocalModel& model, LayerRange layers) {
+  const ModelFiles& files = model.files();
   constexpr uint64_t kLeast = uint64_t{256} << 20;
   uint64_t weights = 0;
   for (uint32_t layer = layers.begin; layer < layers.end; ++layer) {
     for (const FileRange& range : files.layer_ranges(layer)) weights += range.end - range.begin;
   }
-  const uint64_t available = available_memory_bytes();
+  const DeviceChoice& device = model.device();
+  const uint64_t available = device.is_cuda ? device.memory_bytes : available_memory_bytes();
   return std::max(kLeast, (available - std::min(available, weights)) / 4 * 3);
 }
 
@@ -232,7 +232,7 @@ Status run_cloud(Context& context) {
 
   BodyServerOptions options;
   options.net = std::move(net);
-  options.body = body_options(context, engine, default_memory(model->files(), body.layers));
+  options.body = body_options(context, engine, default_memory(*model, body.layers));
   options.body.max_ctx = most;
   options.drain = milliseconds_of(context.duration("drain-timeout"));
 

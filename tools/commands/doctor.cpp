@@ -5,9 +5,16 @@
 #include "runtime/model/hub/pulled.h"
 #include "tools/commands.h"
 #include "tools/doctor/report.h"
+#include "tools/generate/device.h"
 
 namespace splitd::cli {
 namespace {
+
+Choice device_choice() {
+  const Result<DeviceChoice> chosen = choose_device("auto");  // never refuses
+  if (!chosen || !chosen->is_cuda) return {"device", "cpu", chosen ? chosen->why : ""};
+  return {"device", "cuda:" + std::to_string(chosen->index), chosen->why};
+}
 
 // The kernels that would run. A SPLITD_ISA that cannot be had is a finding, not a failure of
 // doctor.
@@ -36,6 +43,7 @@ Status run_doctor(Context& context) {
     report.cache_disk = disk_facts(*cache);
   }
   report.gpu = gpu_facts();
+  report.device = device_choice();
   report.isa = isa_choice();
   report.libraries = library_facts();
   if (context.flag("measure")) {

@@ -123,10 +123,7 @@ std::string bytes_text(uint64_t bytes) {
 
 std::vector<Choice> make_choices(const DoctorReport& report) {
   std::vector<Choice> choices;
-  choices.push_back({"device", "cpu",
-                     !report.gpu.built_with_cuda       ? "this build has no CUDA backend"
-                     : report.gpu.cuda_devices.empty() ? "no CUDA device was found"
-                                                       : "nothing computes on a GPU yet"});
+  choices.push_back(report.device);
   choices.push_back(report.isa);
   choices.push_back({"threads", std::to_string(usable_cores(report.cpu)),
                      "one for each physical core that this process may use"});

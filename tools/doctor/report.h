@@ -22,6 +22,7 @@ struct DoctorReport {
   DiskFacts cache_disk;
   GpuFacts gpu;
   std::vector<LibraryFacts> libraries;
+  Choice device;                       // what --device auto takes
   Choice isa;                          // which kernels would run
   double read_bytes_per_second = 0.0;  // 0: not measured
   std::vector<Choice> choices;

@@ -5,7 +5,6 @@
 
 #include "kernels/select.h"
 #include "runtime/base/memory.h"
-#include "runtime/engine/cpu_backend.h"
 
 namespace splitd::cli {
 
@@ -21,7 +20,12 @@ Result<std::unique_ptr<LocalModel>> LocalModel::open(const std::string& path,
 Result<std::unique_ptr<Backend>> LocalModel::backend(const ModelPart& part) {
   SPLITD_ASSIGN(ModelWeights weights, files_.weights(part.layers, part.embedding, part.head));
   weights_.push_back(std::move(weights));
-  return make_cpu_backend(config(), weights_.back(), {&table_, &pool_, options_.exact});
+  return backend(weights_.back(), options_.exact);
+}
+
+Result<std::unique_ptr<Backend>> LocalModel::backend(const ModelWeights& weights, bool exact) {
+  return make_backend(options_.device, config(), weights,
+                      {.table = &table_, .pool = &pool_, .exact = exact});
 }
 
 // Of an embedding that is not the head too, only the rows of the text's tokens are ever read.
@@ -45,6 +49,7 @@ std::vector<FileRange> LocalModel::byte_ranges(const ModelPart& part) const {
 Status LocalModel::read_ahead(const ModelPart& part, const ProgressFn& progress) const {
   // A bar that moves, and few enough calls.
   constexpr uint64_t kPiece = uint64_t{16} << 20;
+  if (options_.device.is_cuda) return {};  // uploading reads them once, in order
   std::vector<FileRange> pieces;
   uint64_t total = 0;
   for (const FileRange& range : byte_ranges(part)) {

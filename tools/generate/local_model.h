@@ -38,8 +38,12 @@ class LocalModel {
   const kernels::KernelTable& table() const { return table_; }
   ThreadPool& pool() { return pool_; }  // while no backend computes
 
-  // A backend for one part; it must not outlive this.
+  // A backend for one part, on the device of the options; it must not outlive this.
   Result<std::unique_ptr<Backend>> backend(const ModelPart& part);
+  // The same over weights that the caller keeps, in this or the other arithmetic.
+  Result<std::unique_ptr<Backend>> backend(const ModelWeights& weights, bool exact);
+  // What computes. Known for sure once a backend was made.
+  const DeviceChoice& device() const { return options_.device; }
 
   // Reads the part's weights, and no others, into memory, telling how far it is in bytes; nothing
   // when they would not fit. False from `progress` ends it with ErrorKind::interrupted.

@@ -85,6 +85,11 @@ FlagGroup sampling_flags() {
 FlagGroup engine_flags() {
   return {.title = "Engine",
           .flags = {
+              {.name = "device",
+               .kind = FlagKind::text,
+               .metavar = "NAME",
+               .help = "auto, cpu, cuda or cuda:N",
+               .fallback = "auto"},
               {.name = "threads",
                .kind = FlagKind::integer,
                .help = "by default one for each core allowed here",
@@ -130,6 +135,7 @@ KvType read_kv_type(const Context& context) {
 
 Result<EngineOptions> read_engine_options(const Context& context) {
   EngineOptions options;
+  SPLITD_ASSIGN(options.device, choose_device(context.text("device")));
   options.n_thread = context.given("threads") ? static_cast<uint32_t>(context.integer("threads"))
                                               : std::max(1u, std::thread::hardware_concurrency());
   options.kv = read_kv_type(context);

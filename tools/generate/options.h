@@ -9,6 +9,7 @@
 #include "runtime/decode/sampler.h"
 #include "runtime/engine/backend.h"
 #include "tools/command.h"
+#include "tools/generate/device.h"
 
 namespace splitd::cli {
 
@@ -19,6 +20,7 @@ namespace splitd::cli {
 [[nodiscard]] Result<std::vector<uint32_t>> read_ids(const Context& context, uint32_t n_vocab);
 
 struct EngineOptions {
+  DeviceChoice device;
   uint32_t n_thread = 1;
   KvType kv = KvType::f16;
   bool exact = false;  // --compute f32

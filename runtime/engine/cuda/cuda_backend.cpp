@@ -12,10 +12,12 @@
 #include "kernels/cuda/experts.h"
 #include "kernels/cuda/matmul.h"
 #include "kernels/cuda/rows.h"
+#include "kernels/quantised.h"
 #include "runtime/engine/cuda/cuda_kv.h"
 #include "runtime/engine/cuda/cuda_weights.h"
 #include "runtime/engine/cuda/device_memory.h"
 #include "runtime/engine/rope_frequencies.h"
+#include "runtime/engine/weight_type.h"
 
 namespace splitd {
 namespace {
@@ -64,6 +66,7 @@ class CudaBackend final : public Backend {
   void norm(std::span<const float> hidden, float* normed) override;
   void project(std::span<const float> normed, float* logits) override;
   uint32_t max_rows() const override { return kMaxRows; }
+  Status fault() const override { return cuda_status(fault_, "go on"); }
 
  private:
   CudaBackend(const ModelConfig& config, const CudaOptions& options)
@@ -98,6 +101,7 @@ class CudaBackend final : public Backend {
   cudaError_t fault_ = cudaSuccess;
   CudaWeights weights_;
   TensorView embed_;
+  kernels::WeightType embed_type_ = kernels::WeightType::f32;
   std::vector<RopeFrequencies> frequencies_;  // by config rope
   size_t n_rotary_ = 0;                       // of all ropes
 
@@ -141,11 +145,18 @@ Result<std::unique_ptr<Backend>> CudaBackend::make(const ModelConfig& config,
   SPLITD_ASSIGN(backend->weights_, CudaWeights::upload(config, weights, options.exact,
                                                        backend->stream_, options.progress));
   backend->embed_ = weights.embed;
+  if (weights.embed.data != nullptr) {
+    SPLITD_ASSIGN(backend->embed_type_, weight_type(weights.embed.dtype));
+  }
   for (const RopeConfig& rope : config.ropes) {
     backend->frequencies_.push_back(rope_frequencies_of(rope));
     backend->n_rotary_ += rope.n_rotary;
   }
   SPLITD_TRY(backend->reserve());
+  // A device that this build has no code for says so at the first kernel.
+  backend->check(gpu::softcap(backend->x_.as<float>(), 1, 1.0f, backend->stream_));
+  backend->check(cudaStreamSynchronize(backend->stream_));
+  SPLITD_TRY(cuda_status(backend->fault_, "run this build's kernels"));
   return std::unique_ptr<Backend>(std::move(backend));
 }
 
@@ -473,12 +484,14 @@ bool CudaBackend::forward(std::span<const BatchRow> rows, float* hidden, LayerRa
 }
 
 void CudaBackend::embed(std::span<const uint32_t> ids, float* hidden) {
-  const auto type = embed_.dtype == DType::f32    ? kernels::WeightType::f32
-                    : embed_.dtype == DType::bf16 ? kernels::WeightType::bf16
-                                                  : kernels::WeightType::f16;
   for (size_t i = 0; i < ids.size(); ++i) {
-    table_.rows.embed(embed_.data, type, ids[i], config_.d_model, config_.embed_scale,
-                      hidden + i * config_.d_model);
+    float* row = hidden + i * config_.d_model;
+    if (kernels::is_quantised(embed_type_)) {
+      kernels::dequantise_row(embed_type_, embed_.data, config_.d_model, ids[i], row);
+      if (config_.embed_scale != 1) table_.rows.scale(row, config_.d_model, config_.embed_scale);
+      continue;
+    }
+    table_.rows.embed(embed_.data, embed_type_, ids[i], config_.d_model, config_.embed_scale, row);
   }
 }
 

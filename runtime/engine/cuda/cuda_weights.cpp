@@ -6,7 +6,9 @@
 #include <string>
 #include <utility>
 
+#include "kernels/quantised.h"
 #include "runtime/base/float16.h"
+#include "runtime/engine/weight_type.h"
 
 namespace splitd {
 namespace {
@@ -15,12 +17,23 @@ namespace gpu = kernels::cuda;
 
 constexpr size_t kStagingBytes = size_t{16} << 20;  // two of them
 
-Result<gpu::WeightType> device_type(DType dtype) {
-  if (dtype == DType::f32) return gpu::WeightType::f32;
-  if (dtype == DType::bf16) return gpu::WeightType::bf16;
-  if (dtype == DType::f16) return gpu::WeightType::f16;
-  return model_error("weights of type " + std::string(dtype_name(dtype)) +
-                     " cannot be computed with on a GPU; F32, F16 and BF16 can");
+// Types with one scale a group of 32 keep their form, 16-bit and wider ones too; others lie on the
+// device as f16, which holds what they mean to 11 bits.
+gpu::WeightType device_type(kernels::WeightType type) {
+  switch (type) {
+    case kernels::WeightType::f32:
+      return gpu::WeightType::f32;
+    case kernels::WeightType::bf16:
+      return gpu::WeightType::bf16;
+    case kernels::WeightType::q8_0:
+    case kernels::WeightType::q8:
+      return gpu::WeightType::q8;
+    case kernels::WeightType::q4_0:
+    case kernels::WeightType::q4:
+      return gpu::WeightType::q4;
+    default:
+      return gpu::WeightType::f16;
+  }
 }
 
 float value_at(const TensorView& view, size_t i) {
@@ -150,35 +163,95 @@ class CudaWeights::Uploader {
   }
 
   Result<gpu::Matrix> matrix(const TensorView& view) {
-    SPLITD_ASSIGN(const gpu::WeightType type, device_type(view.dtype));
+    SPLITD_ASSIGN(const kernels::WeightType from, weight_type(view.dtype));
     const auto n = static_cast<uint32_t>(view.shape[0]);
     const auto k = static_cast<uint32_t>(view.shape[1]);
-    gpu::Matrix out{.type = type, .n = n, .k_padded = gpu::pad_k(k)};
-    const size_t pitch = gpu::row_bytes(type, out.k_padded);
-    SPLITD_ASSIGN(void* device, arena_.take(n * pitch, "the weights"));
-    if (out.k_padded != k) {
-      SPLITD_TRY(cuda_status(cudaMemsetAsync(device, 0, n * pitch, stream_), "clear weights"));
+    if (k % kernels::block_values(from) != 0) {
+      return model_error("a matrix of " + shape_text(view.shape) + " cannot be " +
+                         kernels::type_name(from));
     }
-    SPLITD_TRY(rows(view.data, view.bytes / n, n, static_cast<std::byte*>(device), pitch));
-    out.data = device;
+    gpu::Matrix out{.type = device_type(from), .n = n, .k_padded = gpu::pad_k(k)};
+    const size_t pitch = gpu::row_bytes(out.type, out.k_padded);
+    SPLITD_ASSIGN(void* device, arena_.take(n * pitch, "the weights"));
+    auto* data = static_cast<std::byte*>(device);
+    out.data = data;
+    if (!kernels::is_quantised(from)) {
+      SPLITD_TRY(send(n, pitch, data, [&](size_t row, std::byte* to) {
+        const size_t bytes = view.bytes / n;
+        std::memcpy(to, view.data + row * bytes, bytes);
+        std::memset(to + bytes, 0, pitch - bytes);
+        return bytes;
+      }));
+      return out;
+    }
+    const size_t stored = view.bytes / n;
+    if (out.type == gpu::WeightType::f16) {
+      std::vector<float> values(k);
+      SPLITD_TRY(send(n, pitch, data, [&](size_t row, std::byte* to) {
+        kernels::dequantise_row(from, view.data, k, row, values.data());
+        std::memset(to, 0, pitch);
+        for (size_t i = 0; i < k; ++i) {
+          const f16 value = to_f16(values[i]);
+          std::memcpy(to + 2 * i, &value.bits, 2);
+        }
+        return stored;
+      }));
+      return out;
+    }
+    const size_t scale_pitch = sizeof(uint16_t) * (out.k_padded / gpu::kGroup);
+    SPLITD_ASSIGN(void* scales, arena_.take(n * scale_pitch, "the weights"));
+    out.scales = static_cast<const uint16_t*>(scales);
+    kernels::QuantisedGroup group;
+    SPLITD_TRY(send(n, pitch, data, [&](size_t row, std::byte* to) {
+      std::memset(to, out.type == gpu::WeightType::q4 ? 0x88 : 0, pitch);  // 0 is 8 in a nibble
+      for (size_t g = 0; g < k / gpu::kGroup; ++g) {
+        kernels::unpack_group(from, view.data, k, row, g, group);
+        put_quants(out.type, group.quants, g, to);
+      }
+      return stored;
+    }));
+    SPLITD_TRY(
+        send(n, scale_pitch, static_cast<std::byte*>(scales), [&](size_t row, std::byte* to) {
+          std::memset(to, 0, scale_pitch);
+          for (size_t g = 0; g < k / gpu::kGroup; ++g) {
+            kernels::unpack_group(from, view.data, k, row, g, group);
+            const f16 scale = to_f16(group.scale[0]);  // it was one
+            std::memcpy(to + 2 * g, &scale.bits, 2);
+          }
+          return size_t{0};
+        }));
     return out;
   }
 
-  // Rows from the mapped file; while one buffer is copied, the other is filled.
-  Status rows(const std::byte* from, size_t row_bytes, size_t n_row, std::byte* to, size_t pitch) {
-    const size_t n_at_once = std::max<size_t>(1, kStagingBytes / row_bytes);
-    if (row_bytes > kStagingBytes) return model_error("a row of weights is too long for a GPU");
+  static void put_quants(gpu::WeightType type, const int8_t* quants, size_t group, std::byte* row) {
+    for (size_t i = 0; i < gpu::kGroup; ++i) {
+      if (type == gpu::WeightType::q8) {
+        row[group * gpu::kGroup + i] = static_cast<std::byte>(quants[i]);
+        continue;
+      }
+      const int shift = group % 2 == 0 ? 0 : 4;
+      std::byte& both = row[group / 2 * gpu::kGroup + i];
+      both &= static_cast<std::byte>(0xf0 >> shift);
+      both |= static_cast<std::byte>((quants[i] + 8) << shift);
+    }
+  }
+
+  // Rows of `pitch` bytes, as `make_row` puts them together; it returns how much of the file it
+  // read. While one buffer is copied, the other is filled.
+  template <class MakeRow>
+  Status send(size_t n_row, size_t pitch, std::byte* to, const MakeRow& make_row) {
+    if (pitch > kStagingBytes) return model_error("a row of weights is too long for a GPU");
+    const size_t n_at_once = kStagingBytes / pitch;
     for (size_t at = 0; at < n_row; at += n_at_once) {
       const size_t n = std::min(n_at_once, n_row - at);
       SPLITD_TRY(cuda_status(cudaEventSynchronize(done_[turn_]), "take weights"));
-      std::memcpy(staging_[turn_].data(), from + at * row_bytes, n * row_bytes);
-      SPLITD_TRY(
-          cuda_status(cudaMemcpy2DAsync(to + at * pitch, pitch, staging_[turn_].data(), row_bytes,
-                                        row_bytes, n, cudaMemcpyHostToDevice, stream_),
-                      "take weights"));
+      std::byte* staging = staging_[turn_].data();
+      for (size_t i = 0; i < n; ++i) n_done_ += make_row(at + i, staging + i * pitch);
+      SPLITD_TRY(cuda_status(
+          cudaMemcpyAsync(to + at * pitch, staging, n * pitch, cudaMemcpyHostToDevice, stream_),
+          "take weights"));
       SPLITD_TRY(cuda_status(cudaEventRecord(done_[turn_], stream_), "take weights"));
       turn_ = 1 - turn_;
-      n_done_ += n * row_bytes;
       if (progress_ && !progress_({"weights", n_done_, total_})) {
         return Error{ErrorKind::interrupted, "interrupted"};
       }
