@@ -119,10 +119,12 @@ Status TextModel::open_session(uint32_t n_row) {
   session_.reset();
   const uint32_t max_pending = std::min(kMaxPending, parts_.pipeline.max_pending);
   // Both ends together, before either reserves anything: memory that no row has reached yet counts
-  // as available.
+  // as available. A GPU refuses by itself what it has no room for.
   std::vector<const Backend*> here = {parts_.head.get()};
   if (parts_.tail != nullptr) here.push_back(parts_.tail.get());
-  SPLITD_TRY(check_kv_room(here, {n_row, max_pending, kv_}, available_memory_bytes()));
+  if (!model_->device().is_cuda) {
+    SPLITD_TRY(check_kv_room(here, {n_row, max_pending, kv_}, available_memory_bytes()));
+  }
   SPLITD_ASSIGN(session_, Session::open(parts_.pipeline, {n_row, max_pending, kv_}));
   session_rows_ = n_row;
   return {};
