@@ -65,6 +65,12 @@ TEST(RunCommand, RefusesWithTheReason) {
             "2 splitd: --ctx: 513; the model was made for 512\n");
   EXPECT_EQ(refused({"--ids", "1", "--threads", "0"}),
             "2 splitd: run: --threads: '0' is not an integer from 1 to 1024\n");
+  EXPECT_EQ(refused({"--ids", "1", "--device", "gpu"}),
+            "2 splitd: --device: 'gpu'; auto, cpu, cuda and cuda:N (N from 0 on) are known\n");
+  EXPECT_EQ(refused({"--ids", "1", "--device", "cuda:x"}).substr(0, 2), "2 ");
+  // Nobody has so many; without CUDA the reason is another.
+  EXPECT_EQ(refused({"--ids", "1", "--device", "cuda:4000"}).substr(0, 30),
+            "1 splitd: --device cuda:4000: ");
   EXPECT_NE(refused({"hello"}).find("no tokenizer here"), std::string::npos);
 }
 

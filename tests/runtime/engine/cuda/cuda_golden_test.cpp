@@ -49,17 +49,17 @@ TEST_P(CudaGolden, HiddenStatesOfEveryLayer) {
 }
 
 TEST_P(CudaGolden, LogitsAndGreedyTokens) {
-  if (leave_out(3)) GTEST_SKIP() << kLeftOut;
+  if (leave_out(6)) GTEST_SKIP() << kLeftOut;
   check_logits_and_greedy_tokens(*model_, *backend_);
 }
 
 TEST_P(CudaGolden, TreeRowsAreTheirOwnPaths) {
-  if (leave_out(3)) GTEST_SKIP() << kLeftOut;
+  if (leave_out(6)) GTEST_SKIP() << kLeftOut;
   check_tree_rows(*model_, *backend_);
 }
 
 TEST_P(CudaGolden, ChunksChangeNoBit) {
-  if (leave_out(3)) GTEST_SKIP() << kLeftOut;
+  if (leave_out(6)) GTEST_SKIP() << kLeftOut;
   for (const bool exact : {true, false}) {
     const std::unique_ptr<Backend> some = backend(exact);
     const std::vector<float> whole = logits_in_chunks(*model_, *some, 45);
