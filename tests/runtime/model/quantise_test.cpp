@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "runtime/base/float16.h"
+#include "runtime/model/quantise_feedback.h"
 
 namespace splitd {
 namespace {
@@ -178,6 +179,97 @@ TEST(Quantise, RowsOfAPanelDoNotTouchEachOther) {
       EXPECT_EQ(got, alone.values) << r;
     }
   }
+}
+
+// Inputs of which neighbours are much alike.
+std::vector<float> alike_inputs(size_t n_rows, size_t columns) {
+  std::vector<float> out = normal(n_rows * columns, 11);
+  for (size_t i = 1; i < out.size(); ++i) out[i] = 0.9f * out[i - 1] + 0.3f * out[i];
+  return out;
+}
+
+// Σ over inputs x of (row · x − values · x)².
+double output_loss(const std::vector<float>& row, const std::vector<float>& values,
+                   const std::vector<float>& inputs) {
+  double sum = 0;
+  for (size_t begin = 0; begin < inputs.size(); begin += row.size()) {
+    double rest = 0;
+    for (size_t i = 0; i < row.size(); ++i) {
+      rest += (double{row[i]} - double{values[i]}) * double{inputs[begin + i]};
+    }
+    sum += rest * rest;
+  }
+  return sum;
+}
+
+Quantised with_feedback(DType to, const std::vector<float>& row, const Feedback& feedback) {
+  Quantised out;
+  out.matrix.assign(kQuantPanel * quantised_row_bytes(to, row.size()), std::byte{0});
+  out.refused = feedback.quantise_rows(to, row, 1, out.matrix.data(), 0, &out.loss);
+  out.values.resize(row.size());
+  dequantize_row(to, out.matrix.data(), row.size(), 0, out.values.data());
+  return out;
+}
+
+TEST(QuantiseFeedback, OutputsLoseLessThoughNumbersLoseMore) {
+  constexpr size_t kColumns = 160;
+  const std::vector<float> inputs = alike_inputs(600, kColumns);
+  InputMoments moments(kColumns);
+  moments.add(inputs.data(), kColumns, nullptr, 600, 2);
+  const Feedback feedback(moments, 2);
+  for (const DType to : {DType::q8, DType::q4}) {
+    double plain = 0, fed = 0, plain_numbers = 0, fed_numbers = 0;
+    for (uint32_t seed = 0; seed < 20; ++seed) {
+      const std::vector<float> row = normal(kColumns, 100 + seed);
+      const Quantised a = quantise(to, row), b = with_feedback(to, row, feedback);
+      plain += output_loss(row, a.values, inputs);
+      fed += output_loss(row, b.values, inputs);
+      plain_numbers += a.loss.lost;
+      fed_numbers += b.loss.lost;
+      EXPECT_NEAR(b.loss.lost, loss_of(row, b.values), 1e-6 * b.loss.total);
+    }
+    EXPECT_LT(fed, 0.5 * plain);
+    EXPECT_GT(fed_numbers, plain_numbers);
+  }
+}
+
+TEST(QuantiseFeedback, WithoutInputsItIsThePlainWay) {
+  const InputMoments nothing(96);
+  const Feedback feedback(nothing, 1);
+  const std::vector<float> row = normal(96, 5);
+  EXPECT_EQ(with_feedback(DType::q4, row, feedback).values, quantise(DType::q4, row).values);
+}
+
+TEST(QuantiseFeedback, TheSameBytesHoweverTheWorkIsCut) {
+  constexpr size_t kColumns = 64;
+  const std::vector<float> inputs = alike_inputs(100, kColumns);
+  InputMoments once(kColumns), alone(kColumns);
+  once.add(inputs.data(), kColumns, nullptr, 100, 1);
+  alone.add(inputs.data(), kColumns, nullptr, 100, 7);
+  const Feedback a(once, 1), b(alone, 3);
+  std::vector<float> rows;
+  for (uint32_t r = 0; r < kQuantPanel; ++r) {
+    for (const float value : normal(kColumns, r + 40)) rows.push_back(value);
+  }
+  std::vector<std::byte> panel(kQuantPanel * quantised_row_bytes(DType::q4, kColumns));
+  std::vector<std::byte> apart = panel;
+  QuantisationLoss losses[kQuantPanel];
+  ASSERT_FALSE(a.quantise_rows(DType::q4, rows, kQuantPanel, panel.data(), 0, losses));
+  for (uint32_t r = 0; r < kQuantPanel; ++r) {
+    const auto row = std::span(rows).subspan(r * kColumns, kColumns);
+    ASSERT_FALSE(b.quantise_rows(DType::q4, row, 1, apart.data(), r, losses));
+  }
+  EXPECT_EQ(panel, apart);
+}
+
+TEST(QuantiseFeedback, RefusesWhatCannotBe) {
+  const InputMoments nothing(64);
+  const Feedback feedback(nothing, 1);
+  std::vector<float> row = normal(64, 5);
+  row[40] = std::numeric_limits<float>::quiet_NaN();
+  EXPECT_EQ(with_feedback(DType::q4, row, feedback).refused, 40u);
+  row[40] = 1e9f;
+  EXPECT_TRUE(with_feedback(DType::q4, row, feedback).refused);
 }
 
 }  // namespace

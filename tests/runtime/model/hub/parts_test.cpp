@@ -167,6 +167,8 @@ TEST(TensorNames, KnowTheirLayers) {
   part.layers = {false, true};
   EXPECT_TRUE(names->needs(part, "model.layers.1.mlp.experts.7.up_proj.weight"));
   EXPECT_FALSE(names->needs(part, "model.layers.0.self_attn.q_proj.weight"));
+  EXPECT_TRUE(names->needs(part, "model.layers.1.self_attn.q_proj.weight.q4"));
+  EXPECT_FALSE(names->needs(part, "model.layers.0.self_attn.q_proj.weight.q4"));
   EXPECT_TRUE(names->needs(part, "model.layers.0.post_attention_layernorm.weight"));
   EXPECT_TRUE(names->needs(part, "model.layers.0.self_attn.q_norm.weight"));
   EXPECT_TRUE(names->needs(part, "model.norm.weight"));
@@ -176,6 +178,8 @@ TEST(TensorNames, KnowTheirLayers) {
     part.ends = ends;
     EXPECT_EQ(names->needs(part, "model.embed_tokens.weight"), ends);
     EXPECT_EQ(names->needs(part, "lm_head.weight"), ends);
+    EXPECT_EQ(names->needs(part, "lm_head.weight.q8"), ends);
+    EXPECT_EQ(names->needs(part, "model.embed_tokens.weight.q8"), ends);
   }
   part.no_head = true;
   EXPECT_FALSE(names->needs(part, "lm_head.weight"));
