@@ -6,6 +6,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <filesystem>
@@ -91,14 +92,15 @@ AtomicDirectory::~AtomicDirectory() {
   if (!temporary_.empty() && !keep_) std::filesystem::remove_all(temporary_, ignored);
 }
 
-Status AtomicDirectory::clear() {
+Status AtomicDirectory::keep_only(const std::vector<std::string>& names) {
   std::error_code code;
   std::vector<std::filesystem::path> entries;
   for (const auto& entry : std::filesystem::directory_iterator(temporary_, code)) {
-    entries.push_back(entry.path());
+    const bool kept = std::find(names.begin(), names.end(), entry.path().filename()) != names.end();
+    if (!kept) entries.push_back(entry.path());
   }
   for (const std::filesystem::path& entry : entries) std::filesystem::remove_all(entry, code);
-  if (code) return failed("cannot empty " + temporary_ + ": " + code.message());
+  if (code) return failed("cannot clear " + temporary_ + ": " + code.message());
   return {};
 }
 

@@ -6,6 +6,7 @@
 
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "runtime/base/files.h"
 #include "runtime/base/result.h"
@@ -36,8 +37,8 @@ class AtomicDirectory {
   const std::string& temporary() const { return temporary_; }
   // What is written stays for a later run, whatever becomes of this one.
   void keep(bool on) { keep_ = on; }
-  // Removes everything in it, to begin anew.
-  Status clear();
+  // Removes everything else: what an earlier run left that this one does not go on with.
+  Status keep_only(const std::vector<std::string>& names);
   // Refuses when less than `bytes` are free where the directory will lie.
   Status check_space(uint64_t bytes) const;
   Status commit();

@@ -50,19 +50,24 @@ Result<ConvertTarget> ConvertTarget::open(const std::string& directory, const Co
   SPLITD_TRY(target.create(directory));
   constexpr uint64_t kTextBytes = uint64_t{64} << 20;  // room for everything that is no weight
   SPLITD_TRY(target.directory_->check_space(plan.bytes - target.done_ + kTextBytes));
-  SPLITD_TRY(target.checkpoint());
   return target;
 }
 
 // What is not as this run would have written it is done again from the beginning.
 Status ConvertTarget::create(const std::string& directory) {
   SPLITD_ASSIGN(directory_, AtomicDirectory::create(directory, kState));
-  if (restore(temporary()).ok() && reopen().ok()) return {};
-  file_ = FileDescriptor();
-  done_ = shard_done_ = recorded_ = 0;
-  shard_ = 0;
-  std::fill(losses_.begin(), losses_.end(), QuantisationLoss());
-  return directory_->clear();
+  if (!restore(temporary()).ok() || !reopen().ok()) {
+    file_ = FileDescriptor();
+    done_ = shard_done_ = recorded_ = 0;
+    shard_ = 0;
+    std::fill(losses_.begin(), losses_.end(), QuantisationLoss());
+  }
+  // The new state first: without one, nobody would know the directory as ours.
+  SPLITD_TRY(checkpoint());
+  std::vector<std::string> names(names_.begin(), names_.begin() + static_cast<ptrdiff_t>(shard_));
+  names.emplace_back(kState);
+  if (file_.valid()) names.push_back(names_[shard_] + ".part");
+  return directory_->keep_only(names);
 }
 
 // Reads the state that lies in a directory.

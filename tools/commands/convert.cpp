@@ -107,6 +107,7 @@ Status run_convert(Context& context) {
   SPLITD_ASSIGN(const std::unique_ptr<Calibrator> calibrator,
                 open_calibrator(context, source, options));
   if (calibrator) {
+    context.log().info("fitted to a text of " + std::to_string(calibrator->n_token()) + " tokens");
     options.feedback_id = calibrator->id();
     options.feedback = [&](const TensorSpec& spec) { return calibrator->feedback(spec); };
   }

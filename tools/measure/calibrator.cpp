@@ -55,7 +55,7 @@ Result<const Feedback*> Calibrator::feedback(const TensorSpec& spec) {
   if (!calibration_) {
     SPLITD_ASSIGN(
         calibration_,
-        Calibration::start(files_, {.table = &table_, .pool = &pool_, .exact = true}, ids_));
+        Calibration::start(files_, {.table = &table_, .pool = &pool_, .exact = false}, ids_));
   }
   return calibration_->feedback(spec);
 }
