@@ -14,7 +14,7 @@ namespace splitd {
 struct CpuOptions {
   const kernels::KernelTable* table = nullptr;
   ThreadPool* pool = nullptr;
-  bool exact = false;  // --compute f32: activations are never rounded below fp32
+  bool exact = false;           // --compute f32: activations are never rounded below fp32
   MatmulObserver observe = {};  // for calibrating: sees what enters each product
 };
 
