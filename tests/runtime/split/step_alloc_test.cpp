@@ -37,7 +37,8 @@ TEST_P(StepAllocations, NoneAtEitherEnd) {
   GoldenParts parts("llama");
   BodyServerOptions options;
   options.net.tls = keys.server(way.proof);
-  // A process that somebody stopped for a while would find its peer silent, and its buffers trimmed.
+  // A process that somebody stopped for a while would find its peer silent, and its buffers
+  // trimmed.
   options.net.ping_after = options.net.pong_timeout = std::chrono::hours(1);
   ServedBody served(parts.body({0, parts.config().n_layer}), std::move(options));
   for (const WireType wire : {WireType::f16, WireType::q8}) {
