@@ -18,25 +18,23 @@
 
 namespace splitd {
 
-// Backends of parts of a golden model, each with views of its own layers alone.
+// Backends of parts of a golden model, each with views of its own layers alone. Body and ends
+// compute at the same time, and a pool works for one caller: each has its own, as two processes do.
 class GoldenParts {
  public:
   explicit GoldenParts(const std::string& name, uint32_t n_thread = 2)
-      : golden_(name), pool_(n_thread) {
-    wait_for_all_threads(pool_);
+      : golden_(name), ends_pool_(n_thread), body_pool_(n_thread) {
+    wait_for_all_threads(ends_pool_);
+    wait_for_all_threads(body_pool_);
   }
 
   const GoldenModel& golden() const { return golden_; }
   const ModelConfig& config() const { return golden_.config(); }
   static const kernels::KernelTable& table() { return *kernels::runnable_tables().back(); }
 
-  Result<BodyBackend> part(LayerRange layers, bool embedding, bool head, bool exact = false) {
-    BodyBackend out;
-    SPLITD_ASSIGN(ModelWeights views, golden_.files().weights(layers, embedding, head));
-    auto weights = std::make_shared<ModelWeights>(std::move(views));
-    SPLITD_ASSIGN(out.backend, make_cpu_backend(config(), *weights, {&table(), &pool_, exact}));
-    out.weights = std::move(weights);
-    return out;
+  // For the ends, on the caller's thread.
+  Result<BodyBackend> part(LayerRange layers, bool embedding, bool head) {
+    return make(layers, embedding, head, false, ends_pool_);
   }
 
   BodyModel body(LayerRange layers) {
@@ -46,14 +44,25 @@ class GoldenParts {
     model.layers = model.offer = layers;
     model.table = &table();
     model.make_backend = [this](LayerRange range, bool exact) {
-      return part(range, false, false, exact);
+      return make(range, false, false, exact, body_pool_);
     };
     return model;
   }
 
  private:
+  Result<BodyBackend> make(LayerRange layers, bool embedding, bool head, bool exact,
+                           ThreadPool& pool) {
+    BodyBackend out;
+    SPLITD_ASSIGN(ModelWeights views, golden_.files().weights(layers, embedding, head));
+    auto weights = std::make_shared<ModelWeights>(std::move(views));
+    SPLITD_ASSIGN(out.backend, make_cpu_backend(config(), *weights, {&table(), &pool, exact}));
+    out.weights = std::move(weights);
+    return out;
+  }
+
   GoldenModel golden_;
-  ThreadPool pool_;
+  ThreadPool ends_pool_;
+  ThreadPool body_pool_;
 };
 
 // The local end: a session whose body is elsewhere.
