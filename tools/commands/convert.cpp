@@ -143,8 +143,7 @@ Command convert_command() {
                            {.name = "calibrate",
                             .kind = FlagKind::file,
                             .metavar = "FILE|none",
-                            .help =
-                                "a text that q8 and q4 are fitted to; by default one of its own"},
+                            .help = "a text to fit q8 and q4 to (has its own)"},
                            {.name = "threads",
                             .kind = FlagKind::integer,
                             .help = "that quantise; by default one a core",
@@ -154,10 +153,8 @@ Command convert_command() {
       .examples = {{"splitd convert SmolLM2.gguf ./SmolLM2"},
                    {"splitd convert ./Llama-3.2-1B ./Llama-q4 --dtype q4"}},
       .notes =
-          "Weights are dequantised and rounded to nearest even, or quantised in groups of 32; "
-          "tokenizer, chat template and configuration come along. The directory appears whole "
-          "or not at all; a conversion to q8 or q4 that was cut off is taken up by the same "
-          "command.",
+          "Tokenizer, chat template and configuration come along. The directory appears whole or "
+          "not at all; a q8 or q4 that was cut off is taken up by the same command.",
       .run = run_convert};
 }
 

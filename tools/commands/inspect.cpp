@@ -411,8 +411,7 @@ Command inspect_command() {
       .examples = {{"splitd inspect ./SmolLM2"},
                    {"splitd inspect model.gguf --json | jq .fingerprint"},
                    {"splitd inspect ./SmolLM2 --verify", "exit code 4 when a number is NaN"},
-                   {"splitd inspect model.gguf --plan --memory 2G --ctx 8192",
-                    "which ends fit a device of 2 GiB"}},
+                   {"splitd inspect model.gguf --plan --memory 2G --ctx 8192"}},
       .notes =
           "Opening reads headers and norms alone. What could not be loaded is refused with "
           "the reason and exit code 4.",
