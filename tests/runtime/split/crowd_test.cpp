@@ -105,12 +105,13 @@ TEST(Crowd, EightAtOnceAreEachAsIfAlone) {
   BodyServerOptions options = without_pings();
   options.body.own_thread = false;
   ServedBody served(model, std::move(options));
-  Gate all_sent(kPlayers + 1), all_heard(kPlayers + 1);
+  Gate all_there(kPlayers + 1), all_sent(kPlayers + 1), all_heard(kPlayers + 1);
   std::vector<std::vector<float>> together(kPlayers);
   std::vector<std::thread> threads;
   for (uint32_t i = 0; i < kPlayers; ++i) {
     threads.emplace_back([&, i] {
       Player player(served.port(), model, i);
+      all_there.pass();
       for (uint32_t step = 0; step < kSteps; ++step) {
         EXPECT_TRUE(player.send());
         all_sent.pass();
@@ -125,6 +126,7 @@ TEST(Crowd, EightAtOnceAreEachAsIfAlone) {
   };
   std::thread compute([&] {
     while (served.body().gauges().attached < kPlayers) (void)served.body().compute();
+    all_there.pass();  // from here on nothing is computed before all have sent
     for (uint32_t step = 0; step < kSteps; ++step) {
       all_sent.pass();
       EXPECT_TRUE(in_flight_are(kPlayers));
