@@ -27,8 +27,8 @@ Command local_command() {
                            .help = "a model directory, or org/name that was pulled",
                            .completes = Completes::model},
                           prompt_argument()},
-          .flags = {body_flags(), tls_flags(), prompt_flags(), sampling_flags(), decoder_flags(),
-                    engine_flags()},
+          .flags = {body_flags(), tls_flags(), prompt_flags(), sampling_flags(),
+                    decoder_flags("auto"), engine_flags()},
           .examples = {{"splitd local ./SmolLM2 --body gpu.lan:7777 --psk-file pair.psk"},
                        {"splitd local ./SmolLM2 'Why is the sky blue?' --body 127.0.0.1:7777"}},
           .run = run_local};

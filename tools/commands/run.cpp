@@ -24,7 +24,7 @@ Command run_command() {
                            .help = "a model directory, or org/name that was pulled",
                            .completes = Completes::model},
                           prompt_argument()},
-          .flags = {prompt_flags(), sampling_flags(), decoder_flags(), engine_flags()},
+          .flags = {prompt_flags(), sampling_flags(), decoder_flags("sequential"), engine_flags()},
           .examples = {{"splitd run ./SmolLM2 'Why is the sky blue?'"},
                        {"splitd run ./SmolLM2 --raw 'Once upon a time' -n 50 --json"}},
           .run = run_run};

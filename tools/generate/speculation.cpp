@@ -13,14 +13,14 @@ namespace splitd::cli {
 // Rows of a guessing model's own keys and values: a longer text gets no guesses.
 static constexpr uint32_t kDraftContext = 8192;
 
-FlagGroup decoder_flags() {
+FlagGroup decoder_flags(const char* fallback) {
   return {.title = "Speculation",
           .flags = {
               {.name = "decoder",
                .kind = FlagKind::choice,
                .metavar = "NAME",
                .help = "what guesses ahead; the text is the same with all of them",
-               .fallback = "sequential",
+               .fallback = fallback,
                .choices = "auto|sequential|jacobi|lookahead|prompt-lookup|suffix|recycle|draft|"
                           "early-exit"},
               {.name = "draft-model",

@@ -16,7 +16,8 @@
 
 namespace splitd::cli {
 
-[[nodiscard]] FlagGroup decoder_flags();  // --decoder, --draft-model
+// --decoder, by default `fallback`, and --draft-model.
+[[nodiscard]] FlagGroup decoder_flags(const char* fallback);
 
 // Refuses flags that contradict each other; before anything is opened.
 [[nodiscard]] Status check_decoder_flags(const Context& context);
