@@ -76,7 +76,8 @@ Result<DeviceChoice> choose_device(std::string_view text) {
 #endif
 }
 
-Result<std::unique_ptr<Backend>> make_backend(DeviceChoice& choice, const ModelConfig& config,
+Result<std::unique_ptr<Backend>> make_backend([[maybe_unused]] DeviceChoice& choice,
+                                              const ModelConfig& config,
                                               const ModelWeights& weights,
                                               const DeviceOptions& options) {
 #ifdef SPLITD_CUDA
