@@ -11,7 +11,7 @@ size_t in_use = 0;
 size_t memory = size_t{8} << 30;
 
 cudaError_t copy(void* to, const void* from, size_t bytes) {
-  std::memcpy(to, from, bytes);
+  if (bytes != 0) std::memcpy(to, from, bytes);
   return cudaSuccess;
 }
 
