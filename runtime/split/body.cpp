@@ -35,6 +35,13 @@ Body::~Body() {
   stopping_ = true;
   wake();
   if (thread_.joinable()) thread_.join();
+  // Sessions and connections that have not parted hold each other.
+  for (std::vector<Session>* sessions : {&sessions_, &opening_}) {
+    for (const Session& session : *sessions) {
+      const Peer peer = std::move(session->peer);
+      if (peer != nullptr) peer->session.reset();
+    }
+  }
 }
 
 // ---- Messages
