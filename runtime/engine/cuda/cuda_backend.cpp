@@ -80,6 +80,7 @@ class CudaBackend final : public Backend {
     if (fault_ == cudaSuccess) fault_ = error;
   }
   void wait();
+  void take_floats(float* to, size_t n) const;
   void describe(std::span<const BatchRow> rows);
   void run(const CudaProducts& products, const void* a, float* c, size_t c_stride);
   void attend(const CudaLayer& layer, uint32_t index);
@@ -222,6 +223,15 @@ Result<std::unique_ptr<Kv>> CudaBackend::make_kv(const KvShape& shape) {
 void CudaBackend::wait() {
   check(cudaStreamSynchronize(stream_));
   inbox_.restart();
+}
+
+// What the device sent to host_rows_; NaN once it is broken, for what lies there is old.
+void CudaBackend::take_floats(float* to, size_t n) const {
+  if (fault_ == cudaSuccess) {
+    std::memcpy(to, host_rows_.data(), n * sizeof(float));
+  } else {
+    std::fill_n(to, n, std::numeric_limits<float>::quiet_NaN());
+  }
 }
 
 void CudaBackend::move_rows(Kv& kv, std::span<const SlotMove> moves) {
@@ -475,11 +485,7 @@ bool CudaBackend::forward(std::span<const BatchRow> rows, float* hidden, LayerRa
   }
   wait();
   if (!went_through) return false;
-  if (fault_ == cudaSuccess) {
-    std::memcpy(hidden, host_rows_.data(), bytes);
-  } else {
-    std::fill_n(hidden, rows.size() * config_.d_model, std::numeric_limits<float>::quiet_NaN());
-  }
+  take_floats(hidden, rows.size() * config_.d_model);
   return true;
 }
 
@@ -509,7 +515,7 @@ void CudaBackend::norm(std::span<const float> hidden, float* normed) {
     check(cudaMemcpy2DAsync(host_rows_.data(), sizeof(float) * d, act_.data(), pitch,
                             sizeof(float) * d, m_, cudaMemcpyDeviceToHost, stream_));
     wait();
-    std::memcpy(normed + at * d, host_rows_.data(), bytes);
+    take_floats(normed + at * d, m_ * d);
   }
 }
 
@@ -531,7 +537,7 @@ void CudaBackend::project(std::span<const float> normed, float* logits) {
     check(cudaMemcpyAsync(host_rows_.data(), logits_.data(), out_bytes, cudaMemcpyDeviceToHost,
                           stream_));
     wait();
-    std::memcpy(logits + at * n_vocab, host_rows_.data(), out_bytes);
+    take_floats(logits + at * n_vocab, m_ * n_vocab);
   }
 }
 
