@@ -7,7 +7,7 @@
 namespace splitd {
 namespace {
 
-constexpr const char* kLeftOut = "skipped: emulated, where some of the models are enough";
+constexpr const char* kLeftOut = "waits for a device: emulated, a share of the models has to do";
 
 class CudaGolden : public testing::TestWithParam<std::string> {
  protected:
