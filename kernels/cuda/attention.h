@@ -45,6 +45,11 @@ __host__ __device__ constexpr uint32_t attention_splits(uint32_t position, uint3
   const uint32_t lo = window != 0 && position + 1 > window ? position + 1 - window : 0;
   return position / kAttentionSplit - lo / kAttentionSplit + 1;
 }
+// The most there are for any position.
+__host__ __device__ constexpr uint32_t most_attention_splits(uint32_t window) {
+  return window == 0 ? 0xffffffffu
+                     : (window - 1) / kAttentionSplit + ((window - 1) % kAttentionSplit != 0) + 1;
+}
 __host__ __device__ constexpr size_t attention_partial_bytes(uint32_t n_head, uint32_t d_head,
                                                              uint32_t n_split) {
   return sizeof(float) * n_head * n_split * (size_t{d_head} + 2);
