@@ -99,6 +99,12 @@ Result<BodyLink> BodyFinder::greet(const BodyAddress& address, const HelloMessag
   options.congestion = options_.congestion;
   SPLITD_ASSIGN(std::shared_ptr<net::Client> client,
                 net::Client::connect(io_, options, wait.at_most(options.connect_timeout)));
+  return introduce(address, std::move(client), hello, wait);
+}
+
+Result<BodyLink> BodyFinder::introduce(const BodyAddress& address,
+                                       std::shared_ptr<net::Client> client,
+                                       const HelloMessage& hello, const net::Wait& wait) {
   write_hello(json_, hello);
   const Status sent = client->send(json_.text());
   // A body that refuses at once may be gone already; what it said on leaving is here.
@@ -110,6 +116,13 @@ Result<BodyLink> BodyFinder::greet(const BodyAddress& address, const HelloMessag
 }
 
 Result<BodyLink> BodyFinder::find(const HelloMessage& hello, const net::Wait& wait) {
+  // Whatever is wrong with the connection of the question, a new one tells.
+  const std::shared_ptr<net::Client> asked = std::exchange(asked_, nullptr);
+  if (asked != nullptr && asked->is_open()) {
+    Result<BodyLink> link = introduce(address(), asked, hello, wait);
+    if (link) return link;
+    asked->close();
+  }
   std::optional<Error> first;
   bool all_final = true;
   for (size_t i = 0; i < options_.bodies.size(); ++i) {

@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "net/client.h"
@@ -61,6 +62,10 @@ class BodyFinder {
   [[nodiscard]] Result<BodyLink> find_again(const HelloMessage& hello, const Error& why,
                                             const net::Cancellation& cancel);
 
+  // The connection that a question was answered on: the next hello goes over it, without another
+  // handshake.
+  void keep(std::shared_ptr<net::Client> asked) { asked_ = std::move(asked); }
+
   // Whether the last refusal would be the same again, or nobody wants to try.
   bool is_final() const { return final_; }
   const BodyAddress& address() const { return options_.bodies[current_]; }
@@ -68,11 +73,14 @@ class BodyFinder {
  private:
   Result<BodyLink> greet(const BodyAddress& address, const HelloMessage& hello,
                          const net::Wait& wait);
+  Result<BodyLink> introduce(const BodyAddress& address, std::shared_ptr<net::Client> client,
+                             const HelloMessage& hello, const net::Wait& wait);
   Result<BodyLink> welcomed(std::shared_ptr<net::Client> client, const HelloMessage& hello,
                             const net::Frame& frame);
 
   net::LoopThread& io_;
   const RemoteOptions& options_;
+  std::shared_ptr<net::Client> asked_;
   size_t current_ = 0;
   bool final_ = false;  // the last refusal will be the same next time
   MessageReader reader_;

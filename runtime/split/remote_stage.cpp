@@ -59,7 +59,7 @@ void RemoteStage::interrupt() {
 
 Result<WelcomeMessage> RemoteStage::ask() {
   SPLITD_ASSIGN(BodyLink link, reach(hello()));
-  link.client->close();
+  finder_.keep(std::move(link.client));
   return std::move(link.welcome);
 }
 

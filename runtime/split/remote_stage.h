@@ -28,7 +28,7 @@ class RemoteStage final : public Stage {
                                                      RemoteOptions options);
   ~RemoteStage() override;
 
-  // What the body serves by itself, for who has no opinion.
+  // What the body serves by itself, and its limits. The next open() goes over the same connection.
   Result<WelcomeMessage> ask();
   // Before the first open(): the layers that every session shall have.
   void set_layers(LayerRange layers) { layers_ = layers; }

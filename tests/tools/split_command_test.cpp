@@ -141,6 +141,26 @@ TEST(SplitCommand, RefusesInOneLineWithExitCodeThree) {
   EXPECT_TRUE(has(plain.err, "--insecure")) << plain.err;
 }
 
+// Less than a draft or a chunk of the prompt: the text is the same, also for who names all layers.
+TEST(SplitCommand, KeepsToTheBodysLimits) {
+  const std::string model = golden_model("llama_bf16");
+  const Words prompt = prompt_words("llama_bf16", 2, 24);
+  const std::string whole = ids_of_answer(run_splitd(Words{"run", model} + prompt + kExact));
+  const std::vector<Words> limits = {{"--max-pending", "1"},
+                                     {"--max-pending", "5"},
+                                     {"--step-rows", "1"},
+                                     {"--step-rows", "7", "--max-pending", "16"}};
+  for (const Words& limit : limits) {
+    Cloud cloud(model, limit);
+    ASSERT_NE(cloud.address(), "");
+    const Words local = Words{"local", model, "--body", cloud.address(), "--wire", "f32"} + prompt;
+    for (const Words& ends : {Words{"--head", "1", "--tail", "1"}, Words{"--tail", "1"}, Words{}}) {
+      EXPECT_EQ(ids_of_answer(run_splitd(local + kExact + ends)), whole)
+          << limit.front() << " " << limit[1] << ", " << ends.size() / 2 << " ends named";
+    }
+  }
+}
+
 // An end with keys and one without: each is told in one line.
 TEST(SplitCommand, PlainAndEncryptedEndsSayWhatTheOtherLacks) {
   const TempDir directory;

@@ -41,14 +41,8 @@ Result<ModelParts> place_ends(Context& context, LocalModel& model, const BodyCho
   SPLITD_ASSIGN(
       std::unique_ptr<RemoteStage> body,
       RemoteStage::create(model.table(), hex(fingerprint), model.config().d_model, choice.remote));
-  // Who says all layers need not ask, and meets the body's limits as refusals.
-  const Result<WelcomeMessage> offer = [&]() -> Result<WelcomeMessage> {
-    if (choice.head && choice.tail) {
-      WelcomeMessage unasked;
-      unasked.max_rows = kMostFrameRows;
-      unasked.max_pending = kMostFrameRows;
-      return unasked;
-    }
+  // Who says all layers asks too: for the body's limits.
+  const Result<WelcomeMessage> offer = [&] {
     const CancelWatch watch(context, [&] { body->interrupt(); });
     return body->ask();
   }();
