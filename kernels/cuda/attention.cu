@@ -113,6 +113,7 @@ __global__ void __launch_bounds__(kThreads) split_kernel(AttentionJob job) {
       const float added = warp_sum(pa + pb);
       scores[lane] = pa;
       scores[lane + kWarp] = pb;
+      sync_warp();  // every lane has read most[h]: a shuffle alone does not order memory
       if (lane == 0) {
         const float shrink = before == minus_infinity() ? 0.0f : expf(before - now);
         factor[h] = shrink;

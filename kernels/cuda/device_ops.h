@@ -31,6 +31,12 @@ inline float shuffle_xor(float value, int mask) {
   return out;
 }
 
+// What the lanes read before is read, what they wrote is seen.
+inline void sync_warp() {
+  const char nothing = 0;
+  emulated::warp_exchange(&nothing, sizeof(nothing));
+}
+
 inline float bf16_low(uint32_t pair) {
   return bits_as<float>(pair << 16);
 }
@@ -160,6 +166,10 @@ __device__ __forceinline__ To bits_as(From from) {
 
 __device__ __forceinline__ float shuffle_xor(float value, int mask) {
   return __shfl_xor_sync(0xffffffffu, value, mask);
+}
+
+__device__ __forceinline__ void sync_warp() {
+  __syncwarp();
 }
 
 __device__ __forceinline__ float bf16_low(uint32_t pair) {
