@@ -20,10 +20,15 @@ LocalStage::LocalStage(Backend& backend, LocalStageOptions options)
       d_model_(backend.config().d_model),
       max_rows_(std::clamp(backend.max_rows(), 1u, kWindowSlack)),
       go_on_([this] { return any_alive(); }) {
+  bool reaches_all = backend.layers().begin == backend.layers().end;
   for (uint32_t i = backend.layers().begin; i < backend.layers().end; ++i) {
-    const uint64_t window = std::min<uint64_t>(backend.config().layers[i].window, kNoRow);
-    if (window != 0 && (window_ == 0 || window < window_)) window_ = static_cast<uint32_t>(window);
+    const auto window =
+        static_cast<uint32_t>(std::min<uint64_t>(backend.config().layers[i].window, kNoRow));
+    if (window != 0 && (window_ == 0 || window < window_)) window_ = window;
+    reaches_all = reaches_all || window == 0;
+    reach_ = std::max(reach_, window);
   }
+  if (reaches_all) reach_ = 0;
 }
 
 LocalStage::~LocalStage() = default;

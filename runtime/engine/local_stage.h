@@ -19,6 +19,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
@@ -32,6 +33,7 @@
 #include "runtime/base/result.h"
 #include "runtime/engine/aligned_buffer.h"
 #include "runtime/engine/backend.h"
+#include "runtime/engine/fair_share.h"
 #include "runtime/engine/local_stage_session.h"
 #include "runtime/engine/stage.h"
 
@@ -44,6 +46,8 @@ struct LocalStageOptions {
   // How long a batch may take where several sessions are open, by what was measured: whatever steps
   // are ready and as many rows of prompts as fit. 0: as long as it takes.
   double batch_ms = 0;
+  // The clock that batches are measured by; tests bring their own.
+  std::chrono::steady_clock::time_point (*now)() = std::chrono::steady_clock::now;
 };
 
 struct BatchFacts {
@@ -68,8 +72,9 @@ class LocalStage final : public Stage {
 
   // ---- For whoever serves sessions to others.
 
-  // A session of `owner`: where a batch cannot hold all rows, every owner gets an equal part of it,
-  // however many sessions it has. By itself a session is its own.
+  // A session of `owner`: where a batch cannot hold all rows, every owner gets what brings it to
+  // the same computing time as the others, by what was measured, however many sessions it has and
+  // however deep its rows lie. By itself a session is its own.
   Result<SessionId> open(const KvShape& shape, std::string_view owner);
   // A request that was found wrong before it came here: it takes its place in the order and is
   // answered with this error.
@@ -106,10 +111,15 @@ class LocalStage final : public Stage {
   bool step(Lock& lock);
 
   void prepare(StageSession& session, Lock& lock);
-  size_t room() const;
+  // local_stage_share.cpp
+  double reach_of(uint32_t position) const;
+  size_t take_steps();
+  void claim_rows();
   void share_out();
-  size_t count_hungry();
+  bool was_cut_short(size_t i) const { return takes_[i] < wants_[i]; }
   void pace(double ms);
+  void charge(bool completed, double ms);
+
   void add_rows(StageSession& session, size_t n_row);
   bool compute();
   bool is_alive(const Origin& row) const;
@@ -122,6 +132,7 @@ class LocalStage final : public Stage {
   const size_t d_model_;
   const uint32_t max_rows_;  // of a batch
   uint32_t window_ = 0;      // the smallest of the layers
+  uint32_t reach_ = 0;       // the most rows that one attends to in any layer; 0: all
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;  // a reply is there, there is work, a session ended
@@ -143,6 +154,9 @@ class LocalStage final : public Stage {
   std::vector<size_t> wants_;  // rows by running session
   std::vector<size_t> takes_;
   size_t paced_rows_ = 32;  // as many take options_.batch_ms
+  RowCost cost_;
+  std::vector<RowClaim> claims_;
+  bool is_uneven_ = false;  // some owners had more time than others
   BatchFacts last_batch_;
   std::vector<BatchRow> batch_;
   std::vector<Origin> origins_;  // by row of the batch

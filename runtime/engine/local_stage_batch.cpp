@@ -42,11 +42,12 @@ bool LocalStage::step(Lock& lock) {
   path_begin_.clear();
   for (size_t i = 0; i < running_.size(); ++i) add_rows(*running_[i], takes_[i]);
   for (size_t i = 0; i < batch_.size(); ++i) batch_[i].path = paths_.data() + path_begin_[i];
-  const auto begin = std::chrono::steady_clock::now();
+  const auto begin = options_.now();
   const bool completed = batch_.empty() || compute();
-  const std::chrono::duration<double, std::milli> ms = std::chrono::steady_clock::now() - begin;
+  const std::chrono::duration<double, std::milli> ms = options_.now() - begin;
   lock.lock();
   if (completed) pace(ms.count());
+  charge(completed, ms.count());
   settle(completed);
   std::vector<std::unique_ptr<StageSession>> ended;
   ended.swap(closing_);
@@ -80,76 +81,6 @@ void LocalStage::prepare(StageSession& session, Lock& lock) {
     changed_.notify_all();
   }
   wants_.push_back(0);
-}
-
-// Rows that the batch may hold: all steps that are ready, and of prompts what fits in the time.
-size_t LocalStage::room() const {
-  if (options_.batch_ms <= 0 || sessions_.size() < 2) return max_rows_;
-  size_t room = 0, n_prompt = 0;
-  for (const size_t want : wants_) {
-    if (want > kMostStepRows) {
-      ++n_prompt;
-    } else {
-      room += want;
-    }
-  }
-  return std::min<size_t>(max_rows_, std::max(room + n_prompt, paced_rows_));
-}
-
-// Rows of the batch by session: steps whole where all of them fit, then to every owner an equal
-// share of the room, and of that to every one of its sessions, then what others leave.
-void LocalStage::share_out() {
-  takes_.assign(wants_.size(), 0);
-  size_t room = this->room();
-  size_t n_step_row = 0;
-  for (const size_t want : wants_) n_step_row += want <= kMostStepRows ? want : 0;
-  if (n_step_row <= room) {
-    room -= n_step_row;
-    for (size_t i = 0; i < wants_.size(); ++i) {
-      if (wants_[i] <= kMostStepRows) takes_[i] = wants_[i];
-    }
-  }
-  while (room > 0) {
-    const size_t n_owner = count_hungry();
-    if (n_owner == 0) break;
-    const size_t share = std::max<size_t>(1, room / n_owner);
-    for (StageSession* session : running_) session->owner->share = share;
-    for (size_t i = 0; i < wants_.size() && room > 0; ++i) {
-      StageOwner& owner = *running_[i]->owner;
-      if (takes_[i] == wants_[i]) continue;
-      // Rounded up: who comes too late for it is earlier in the next batch.
-      const size_t most = (share + owner.n_hungry - 1) / owner.n_hungry;
-      const size_t more = std::min({wants_[i] - takes_[i], most, owner.share, room});
-      takes_[i] += more;
-      owner.share -= more;
-      room -= more;
-    }
-  }
-}
-
-// Owners, and by owner sessions, that got less than they want.
-size_t LocalStage::count_hungry() {
-  size_t n_owner = 0;
-  for (StageSession* session : running_) session->owner->n_hungry = 0;
-  for (size_t i = 0; i < wants_.size(); ++i) {
-    if (takes_[i] < wants_[i] && running_[i]->owner->n_hungry++ == 0) ++n_owner;
-  }
-  return n_owner;
-}
-
-// After a batch that was cut short, the next one gets what would have filled its time. At most
-// twice or half as much: a batch may have met a cold page or a busy core.
-void LocalStage::pace(double ms) {
-  last_batch_ = {0, static_cast<uint32_t>(batch_.size()), ms};
-  bool cut_short = false;
-  for (size_t i = 0; i < wants_.size(); ++i) {
-    last_batch_.n_session += takes_[i] > 0 ? 1 : 0;
-    cut_short = cut_short || takes_[i] < wants_[i];
-  }
-  if (!cut_short || options_.batch_ms <= 0) return;
-  const double factor = std::clamp(options_.batch_ms / std::max(ms, 1e-3), 0.5, 2.0);
-  const double rows = static_cast<double>(batch_.size()) * factor;
-  paced_rows_ = std::clamp<size_t>(static_cast<size_t>(rows), 1, max_rows_);
 }
 
 void LocalStage::add_rows(StageSession& session, size_t n_row) {

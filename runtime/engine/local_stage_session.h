@@ -15,6 +15,7 @@
 
 #include "runtime/base/result.h"
 #include "runtime/engine/backend.h"
+#include "runtime/engine/fair_share.h"
 #include "runtime/engine/stage.h"
 #include "runtime/engine/timeline.h"
 
@@ -32,10 +33,16 @@ struct StageEntry {
 
 // Whose sessions: those of one share its part of a batch. Guarded by the stage's mutex.
 struct StageOwner {
+  static constexpr size_t kNoClaim = SIZE_MAX;
+
   uint32_t n_session = 0;
-  // While a batch is shared out: sessions that want more, and rows that the owner may still have.
-  size_t n_hungry = 0;
-  size_t share = 0;
+  // Computing time that it had beyond whoever had least of those who have to wait; less than 0: it
+  // did not want its part.
+  double spent_ms = 0;
+  // While a batch is shared out or charged.
+  size_t claim = kNoClaim;
+  size_t n_hungry = 0;  // sessions that want more
+  RowLoad load;
 };
 
 class StageSession {
