@@ -75,11 +75,16 @@ struct TestAuthority::State {
     const std::string name = "CN=" + (authority ? "test authority" : names.common_name);
     must(mbedtls_x509write_crt_set_subject_name(&out, name.c_str()), "subject");
     must(mbedtls_x509write_crt_set_issuer_name(&out, "CN=test authority"), "issuer");
+#if MBEDTLS_VERSION_NUMBER >= 0x03040000
+    auto number = static_cast<unsigned char>(++serial);
+    must(mbedtls_x509write_crt_set_serial_raw(&out, &number, 1), "serial");
+#else
     mbedtls_mpi number;
     mbedtls_mpi_init(&number);
     must(mbedtls_mpi_lset(&number, ++serial), "serial");
     must(mbedtls_x509write_crt_set_serial(&out, &number), "serial");
     mbedtls_mpi_free(&number);
+#endif
     must(
         mbedtls_x509write_crt_set_validity(&out, names.not_before.c_str(), names.not_after.c_str()),
         "validity");
