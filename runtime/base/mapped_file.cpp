@@ -36,8 +36,8 @@ Status MappedFile::read(uint64_t begin, std::span<std::byte> out) const {
     return failed(path_ + ": bytes " + std::to_string(begin) + " to " +
                   std::to_string(begin + out.size()) + " of a file of " + std::to_string(size_));
   }
-  if (data_ != nullptr) {
-    std::memcpy(out.data(), data_ + begin, out.size());
+  if (range_fits(begin, out.size(), mapped_)) {
+    if (!out.empty()) std::memcpy(out.data(), data_ + begin, out.size());
     return {};
   }
   while (!out.empty()) {
@@ -52,7 +52,7 @@ Status MappedFile::read(uint64_t begin, std::span<std::byte> out) const {
 }
 
 Result<MappedFile> MappedFile::map(const FileDescriptor& file, const std::string& path,
-                                   FileAccess access) {
+                                   FileAccess access, uint64_t head_bytes) {
   MappedFile mapped;
   mapped.path_ = path;
   SPLITD_ASSIGN(mapped.size_, file_bytes(file, path));
@@ -60,10 +60,13 @@ Result<MappedFile> MappedFile::map(const FileDescriptor& file, const std::string
   if (access == FileAccess::read) {
     mapped.file_ = FileDescriptor(::fcntl(file.get(), F_DUPFD_CLOEXEC, 0));
     if (!mapped.file_.valid()) return system_error("cannot keep " + path + " open");
-    return mapped;
+    if (head_bytes == 0) return mapped;
   }
-  void* data = ::mmap(nullptr, mapped.size_, PROT_READ, MAP_SHARED, file.get(), 0);
+  const uint64_t bytes =
+      access == FileAccess::read ? std::min(head_bytes, mapped.size_) : mapped.size_;
+  void* data = ::mmap(nullptr, bytes, PROT_READ, MAP_SHARED, file.get(), 0);
   if (data == MAP_FAILED) return system_error("cannot map " + path);
+  mapped.mapped_ = bytes;
   mapped.data_ = static_cast<std::byte*>(data);
   return mapped;
 }
@@ -75,13 +78,14 @@ MappedFile::MappedFile(MappedFile&& other) noexcept {
 MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   std::swap(path_, other.path_);
   std::swap(data_, other.data_);
+  std::swap(mapped_, other.mapped_);
   std::swap(size_, other.size_);
   std::swap(file_, other.file_);
   return *this;
 }
 
 MappedFile::~MappedFile() {
-  if (data_ != nullptr) ::munmap(data_, size_);
+  if (data_ != nullptr) ::munmap(data_, mapped_);
 }
 
 static uint64_t page_bytes() {
@@ -90,8 +94,8 @@ static uint64_t page_bytes() {
 }
 
 void MappedFile::advise(uint64_t begin, uint64_t length, Advice advice) const {
-  if (begin >= size_ || data_ == nullptr) return;
-  const uint64_t end = begin + std::min(length, size_ - begin);
+  if (begin >= mapped_) return;
+  const uint64_t end = begin + std::min(length, mapped_ - begin);
   const uint64_t first = begin / page_bytes() * page_bytes();
   int flag = MADV_NORMAL;
   switch (advice) {
@@ -127,20 +131,20 @@ uint64_t MappedFile::resident_bytes() const {
   constexpr uint64_t kWindow = uint64_t{1} << 30;
   uint64_t pages = 0;
   std::vector<unsigned char> map;
-  for (uint64_t at = 0; at < size_; at += kWindow) {
-    const uint64_t length = std::min(kWindow, size_ - at);
+  for (uint64_t at = 0; at < mapped_; at += kWindow) {
+    const uint64_t length = std::min(kWindow, mapped_ - at);
     map.assign((length + page_bytes() - 1) / page_bytes(), 0);
     if (::mincore(data_ + at, length, map.data()) != 0) return 0;
     pages += static_cast<uint64_t>(
         std::count_if(map.begin(), map.end(), [](unsigned char page) { return (page & 1) != 0; }));
   }
-  return std::min(pages * page_bytes(), size_);
+  return std::min(pages * page_bytes(), mapped_);
 }
 
 // One "7f12-7f13 r--s …" line opens an area, "Rss:  12 kB" lies below it. An advised range is an
 // area of its own, so a file can have several.
 std::optional<uint64_t> MappedFile::touched_bytes() const {
-  if (size_ == 0) return 0;
+  if (mapped_ == 0) return 0;
   const Result<std::string> text = read_file("/proc/self/smaps");
   if (!text) return std::nullopt;
   const auto ours = reinterpret_cast<uintptr_t>(data_);
@@ -160,9 +164,9 @@ std::optional<uint64_t> MappedFile::touched_bytes() const {
     uintptr_t begin = 0;
     const auto [end, error] = std::from_chars(line.data(), line.data() + line.size(), begin, 16);
     const bool opens_area = error == std::errc() && end != line.data() + line.size() && *end == '-';
-    if (opens_area) inside = range_fits(begin - ours, 1, size_);
+    if (opens_area) inside = range_fits(begin - ours, 1, mapped_);
   }
-  return std::min(total, size_);
+  return std::min(total, mapped_);
 }
 
 }  // namespace splitd

@@ -16,7 +16,8 @@
 
 namespace splitd {
 
-// How weights are reached: used in place, or only read through, which takes no address space.
+// How weights are reached: used in place, or only read through, which takes no address space to
+// speak of.
 enum class FileAccess : uint8_t { mapped, read };
 
 class MappedFile {
@@ -24,9 +25,10 @@ class MappedFile {
   // Refuses what is not a regular file, naming the path and the reason.
   static Result<MappedFile> open(const std::string& path);
   // The same for a file that is open already, named `path` in messages. The map outlives it.
-  // With FileAccess::read it is not mapped at all: read() alone works, and bytes() is empty.
+  // With FileAccess::read only its first `head_bytes` are mapped: bytes() is these, and read() has
+  // the rest.
   static Result<MappedFile> map(const FileDescriptor& file, const std::string& path,
-                                FileAccess access = FileAccess::mapped);
+                                FileAccess access = FileAccess::mapped, uint64_t head_bytes = 0);
 
   MappedFile(MappedFile&& other) noexcept;
   MappedFile& operator=(MappedFile&& other) noexcept;
@@ -36,9 +38,7 @@ class MappedFile {
 
   const std::string& path() const { return path_; }
   uint64_t size() const { return size_; }
-  std::span<const std::byte> bytes() const {
-    return {data_, data_ == nullptr ? 0 : static_cast<size_t>(size_)};
-  }
+  std::span<const std::byte> bytes() const { return {data_, static_cast<size_t>(mapped_)}; }
   std::string_view text() const { return {reinterpret_cast<const char*>(data_), bytes().size()}; }
 
   // Bytes [begin, begin + out.size()), which lie in the file.
@@ -51,7 +51,8 @@ class MappedFile {
     random,      // no read-ahead: touch only what is asked for
     dont_need,   // drop the pages; the data is read again if touched
   };
-  // A hint: failure changes nothing but speed, so it is not reported. The range is clipped.
+  // A hint: failure changes nothing but speed, so it is not reported. The range is clipped to what
+  // is mapped.
   void advise(uint64_t begin, uint64_t length, Advice advice) const;
 
   // Bytes of the file that lie in memory now (mincore), whoever read them. To users who neither own
@@ -66,9 +67,10 @@ class MappedFile {
   MappedFile() = default;
 
   std::string path_;
-  std::byte* data_ = nullptr;  // nullptr when the file is empty or not mapped
+  std::byte* data_ = nullptr;  // nullptr when nothing is mapped
+  uint64_t mapped_ = 0;        // bytes of it
   uint64_t size_ = 0;
-  FileDescriptor file_;  // of an unmapped one
+  FileDescriptor file_;  // of one that is not mapped whole
 };
 
 }  // namespace splitd

@@ -1,6 +1,8 @@
 // Opening a model and checking its tensors against its config.
 #include "runtime/model/model_files.h"
 
+#include <fcntl.h>
+
 #include <algorithm>
 
 #include "runtime/base/files.h"
@@ -75,14 +77,16 @@ Result<ModelConfig> read_model_config(const std::string& directory) {
 
 bool is_gguf(const std::string& path) {
   if (path.ends_with(".gguf")) return true;
-  const Result<MappedFile> file = MappedFile::open(path);
-  return file.ok() && file->text().starts_with("GGUF");
+  const FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (!file.valid()) return false;
+  const Result<MappedFile> mapped = MappedFile::map(file, path, FileAccess::read, 4);
+  return mapped.ok() && mapped->text().starts_with("GGUF");
 }
 
 Result<ModelFiles> ModelFiles::open(const std::string& path, FileAccess access) {
   if (is_directory(path)) return open_directory(path, access);
   if (!path_exists(path)) return model_error(path + " does not exist");
-  if (is_gguf(path)) return open_gguf(path);
+  if (is_gguf(path)) return open_gguf(path, access);
   return model_error(path +
                      " is no model; accepted: a Hugging Face model directory or a .gguf file");
 }
@@ -103,10 +107,10 @@ Result<ModelFiles> ModelFiles::open_directory(const std::string& path, FileAcces
   return model;
 }
 
-Result<ModelFiles> ModelFiles::open_gguf(const std::string& path) {
+Result<ModelFiles> ModelFiles::open_gguf(const std::string& path, FileAccess access) {
   ModelFiles model;
   model.path_ = path;
-  SPLITD_ASSIGN(model.gguf_, Gguf::open(path));
+  SPLITD_ASSIGN(model.gguf_, Gguf::open(path, access));
   Result<ModelConfig> config = read_gguf_config(*model.gguf_);
   if (!config) return config.take_error().within(path);
   model.config_ = std::move(*config);

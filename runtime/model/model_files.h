@@ -49,7 +49,7 @@ struct FileRange {
 
 class ModelFiles {
  public:
-  // With FileAccess::read the weights of a directory are not mapped: files().read() alone works.
+  // With FileAccess::read the weights are not mapped: files().read() alone works.
   static Result<ModelFiles> open(const std::string& path, FileAccess access = FileAccess::mapped);
 
   const std::string& path() const { return path_; }
@@ -91,7 +91,7 @@ class ModelFiles {
 
   ModelFiles() = default;
   static Result<ModelFiles> open_directory(const std::string& path, FileAccess access);
-  static Result<ModelFiles> open_gguf(const std::string& path);
+  static Result<ModelFiles> open_gguf(const std::string& path, FileAccess access);
   Status check_tensors();
   Status check_tensor(const TensorSpec& spec, const StoredRows& rows) const;
   Status check_layer(uint32_t layer, std::vector<bool>& known);

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <filesystem>
 
+#include "tests/runtime/model/formats/format_files.h"
 #include "tests/temp_dir.h"
 #include "tests/tools/golden_model.h"
 
@@ -140,6 +141,50 @@ TEST(ConvertCommand, EightTimesTheMemoryAllowed) {
   const ProcessResult result = convert(out.path() + "/q4");
   ASSERT_EQ(result.exit_code, 0) << result.err;
   EXPECT_LT(result.max_resident, kLimit);
+  const ProcessResult check = run_splitd({"inspect", out.path() + "/q4", "--json"});
+  EXPECT_EQ(check.exit_code, 0) << check.err;
+}
+
+// One GGUF file is read in pieces as well, though its header is as long as it is.
+TEST(ConvertCommand, AGgufFileBeyondTheAddressSpace) {
+  constexpr uint64_t kLimit = uint64_t{80} << 20;
+  constexpr uint64_t kWidth = 2048, kDeep = 6144, kVocab = 256;
+  const TempDir out;
+  GgufBuilder source;
+  source.string("general.architecture", "llama").string("padding", std::string(5 << 20, 'x'));
+  source.u32("llama.block_count", 1).u32("llama.context_length", 512);
+  source.u32("llama.embedding_length", kWidth).u32("llama.feed_forward_length", kDeep);
+  source.u32("llama.attention.head_count", 16);
+  source.kv("llama.attention.layer_norm_rms_epsilon", GgufType::f32, le(1e-5F));
+  uint64_t at = 0;
+  std::vector<uint64_t> offsets;  // of tensors whose zeros take no disk
+  const auto add = [&](const std::string& name, const std::vector<uint64_t>& ne) {
+    source.tensors.push_back({name, ne, 0, ""});
+    offsets.push_back(at);
+    at += 4 * ne[0] * (ne.size() == 2 ? ne[1] : 1);
+  };
+  add("token_embd.weight", {kWidth, kVocab});
+  add("output_norm.weight", {kWidth});
+  for (const char* name : {"q", "k", "v", "output"}) {
+    add("blk.0.attn_" + std::string(name) + ".weight", {kWidth, kWidth});
+  }
+  add("blk.0.ffn_gate.weight", {kWidth, kDeep});
+  add("blk.0.ffn_up.weight", {kWidth, kDeep});
+  add("blk.0.ffn_down.weight", {kDeep, kWidth});
+  add("blk.0.attn_norm.weight", {kWidth});
+  add("blk.0.ffn_norm.weight", {kWidth});
+  source.offset = [&](size_t i, uint64_t) { return offsets[i]; };
+  const std::string header = source.build();
+  const std::string file = out.path() + "/m.gguf";
+  ASSERT_TRUE(write_file(file, header).ok());
+  std::filesystem::resize_file(file, header.size() + at);
+  ASSERT_GT(at, 2 * kLimit);
+
+  const std::string limited = "ulimit -v " + std::to_string(kLimit / 1024) + "; exec \"$@\"";
+  const ProcessResult result =
+      run_process({"/bin/sh", "-c", limited, "sh", SPLITD_BINARY, "convert", file,
+                   out.path() + "/q4", "--dtype", "q4", "--threads", "2"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
   const ProcessResult check = run_splitd({"inspect", out.path() + "/q4", "--json"});
   EXPECT_EQ(check.exit_code, 0) << check.err;
 }

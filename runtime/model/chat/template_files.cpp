@@ -147,7 +147,7 @@ void read_gguf_tokens(const Gguf& gguf, std::map<std::string, std::string>& vari
 }
 
 Result<TemplateFiles> read_gguf(const std::string& path) {
-  SPLITD_ASSIGN(const Gguf gguf, Gguf::open(path));
+  SPLITD_ASSIGN(const Gguf gguf, Gguf::open(path, FileAccess::read));
   constexpr std::string_view kKey = "tokenizer.chat_template";
   TemplateFiles out;
   for (const GgufHeader::Entry& entry : gguf.metadata()) {

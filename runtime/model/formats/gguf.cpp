@@ -1,6 +1,8 @@
 // Opening GGUF files, also a split set, and metadata by key.
 #include "runtime/model/formats/gguf.h"
 
+#include <fcntl.h>
+
 #include <algorithm>
 #include <cstdio>
 #include <utility>
@@ -22,11 +24,16 @@ std::optional<GgufValue> find_entry(const std::vector<GgufHeader::Entry>& metada
   return at->value;
 }
 
-Result<OneFile> open_one(const std::string& path) {
-  SPLITD_ASSIGN(MappedFile file, MappedFile::open(path));
-  Result<GgufHeader> header = parse_gguf_header(file.bytes());
-  if (!header) return header.take_error().within(path);
-  return OneFile{std::move(file), std::move(*header)};
+// A header's length is known at its end: more and more of the file is mapped until it is there.
+Result<OneFile> open_one(const std::string& path, FileAccess access) {
+  const FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (!file.valid()) return system_error("cannot open " + path);
+  for (uint64_t head = uint64_t{4} << 20;; head *= 4) {
+    SPLITD_ASSIGN(MappedFile mapped, MappedFile::map(file, path, access, head));
+    Result<std::optional<GgufHeader>> header = parse_gguf_header(mapped.bytes(), mapped.size());
+    if (!header) return header.take_error().within(path);
+    if (*header) return OneFile{std::move(mapped), std::move(**header)};
+  }
 }
 
 // "-00002-of-00005.gguf", counting from one.
@@ -90,8 +97,8 @@ void append(OneFile one, std::vector<MappedFile>& files, std::vector<TensorInfo>
 
 }  // namespace
 
-Result<Gguf> Gguf::open(const std::string& path) {
-  SPLITD_ASSIGN(OneFile first, open_one(path));
+Result<Gguf> Gguf::open(const std::string& path, FileAccess access) {
+  SPLITD_ASSIGN(OneFile first, open_one(path, access));
   SPLITD_ASSIGN(const uint64_t count, split_count(first));
   std::string prefix;
   std::optional<uint64_t> n_tensors;
@@ -109,7 +116,7 @@ Result<Gguf> Gguf::open(const std::string& path) {
       return model_error(name + " is not there, but " + path + " is the first of " +
                          std::to_string(count) + " files");
     }
-    SPLITD_ASSIGN(OneFile part, open_one(name));
+    SPLITD_ASSIGN(OneFile part, open_one(name, access));
     SPLITD_ASSIGN(const uint64_t part_count, split_count(part));
     SPLITD_ASSIGN(const std::optional<uint64_t> number, split_key(part, "split.no"));
     if (part_count != count || number != i) {

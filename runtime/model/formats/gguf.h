@@ -113,7 +113,7 @@ class GgufValue::Elements {
   uint64_t count_;
 };
 
-// What one file's header says. A pure function over bytes; views point into `file`.
+// What one file's header says. A pure function over bytes; views point into them.
 struct GgufHeader {
   struct Entry {
     std::string_view key;
@@ -125,13 +125,18 @@ struct GgufHeader {
   uint64_t data_begin = 0;          // from the start of the file; `begin` counts from there too
 };
 [[nodiscard]] Result<GgufHeader> parse_gguf_header(std::span<const std::byte> file);
+// …of a file of which only the first bytes are at hand: nothing where the header goes on beyond
+// them.
+[[nodiscard]] Result<std::optional<GgufHeader>> parse_gguf_header(std::span<const std::byte> first,
+                                                                  uint64_t file_bytes);
 
 // A GGUF model: one file, or name-00001-of-0000N.gguf and its companions in the same directory,
 // whose metadata is the first file's.
 class Gguf {
  public:
   // Of a split set the first file is named; any other is refused with the name of the first.
-  static Result<Gguf> open(const std::string& path);
+  // With FileAccess::read the headers alone are mapped: of tensors only files().read() works.
+  static Result<Gguf> open(const std::string& path, FileAccess access = FileAccess::mapped);
 
   const std::vector<GgufHeader::Entry>& metadata() const { return metadata_; }  // ascending by key
   std::optional<GgufValue> find(std::string_view key) const;

@@ -49,20 +49,25 @@ constexpr std::string_view kSupportedTypes =
 // Reads forward through the header. After a failed step nothing more is asked of it.
 class Cursor {
  public:
-  explicit Cursor(std::span<const std::byte> file)
-      : file_(file), end_(std::min<uint64_t>(file.size(), kMaxGgufMetadataBytes)) {}
+  Cursor(std::span<const std::byte> first, uint64_t file_bytes)
+      : first_(first),
+        file_bytes_(file_bytes),
+        end_(std::min<uint64_t>(file_bytes, kMaxGgufMetadataBytes)) {}
 
   uint64_t at() const { return at_; }
-  uint64_t left() const { return end_ - at_; }
-  const std::byte* here() const { return file_.data() + at_; }
+  uint64_t left() const { return end_ - at_; }  // of the header, at most
+  const std::byte* here() const { return first_.data() + at_; }
+  // What failed may be there, beyond the bytes at hand.
+  bool needs_more() const { return needs_more_; }
 
   Status skip(uint64_t bytes) {
-    if (bytes <= left()) {
+    needs_more_ = bytes <= left() && at_ + bytes > first_.size();
+    if (bytes <= left() && !needs_more_) {
       at_ += bytes;
       return {};
     }
     const std::string wanted = std::to_string(bytes) + " bytes from byte " + std::to_string(at_);
-    if (end_ == file_.size()) {
+    if (end_ == file_bytes_) {
       return model_error("the file ends early: " + wanted + " of " + std::to_string(end_));
     }
     return model_error("the header goes on past " + std::to_string(end_) +
@@ -87,15 +92,19 @@ class Cursor {
   }
 
  private:
-  std::span<const std::byte> file_;
+  std::span<const std::byte> first_;
+  uint64_t file_bytes_;
   uint64_t end_;
   uint64_t at_ = 0;
+  bool needs_more_ = false;
 };
 
 class Parser {
  public:
-  explicit Parser(std::span<const std::byte> file) : file_(file), cursor_(file) {}
+  Parser(std::span<const std::byte> first, uint64_t file_bytes)
+      : first_(first), file_bytes_(file_bytes), cursor_(first, file_bytes) {}
   Result<GgufHeader> run();
+  bool needs_more() const { return cursor_.needs_more(); }
 
  private:
   Status preamble();
@@ -110,7 +119,8 @@ class Parser {
   Status booleans(uint64_t count);
   Result<TensorInfo> tensor(uint64_t number);
 
-  std::span<const std::byte> file_;
+  std::span<const std::byte> first_;
+  uint64_t file_bytes_;
   Cursor cursor_;
   uint64_t n_tensors_ = 0;
   uint64_t n_keys_ = 0;
@@ -118,7 +128,7 @@ class Parser {
 };
 
 Status Parser::preamble() {
-  if (file_.size() < 4 || std::memcmp(file_.data(), "GGUF", 4) != 0) {
+  if (first_.size() < 4 || std::memcmp(first_.data(), "GGUF", 4) != 0) {
     return model_error("not GGUF: it does not begin with the letters GGUF");
   }
   SPLITD_TRY(cursor_.skip(4));
@@ -293,8 +303,7 @@ Status Parser::lay_out() {
               return std::tie(a.begin, a.bytes, a.name) < std::tie(b.begin, b.bytes, b.name);
             });
   const uint64_t aligned = (cursor_.at() + header_.alignment - 1) & ~(header_.alignment - 1);
-  header_.data_begin =
-      header_.tensors.empty() ? std::min(aligned, uint64_t{file_.size()}) : aligned;
+  header_.data_begin = header_.tensors.empty() ? std::min(aligned, file_bytes_) : aligned;
   uint64_t end = 0;  // from the data's start, as the offsets in the file are
   for (TensorInfo& tensor : header_.tensors) {
     const std::string name = "tensor " + quoted_name(tensor.name) + ": ";
@@ -309,15 +318,15 @@ Status Parser::lay_out() {
                          ", the one before ends at " + std::to_string(end));
     }
     const std::optional<uint64_t> begin = checked_add(header_.data_begin, tensor.begin);
-    if (!begin || !range_fits(*begin, tensor.bytes, file_.size())) {
+    if (!begin || !range_fits(*begin, tensor.bytes, file_bytes_)) {
       return model_error(name + place + " and takes " + std::to_string(tensor.bytes) +
                          " bytes; the data begins at " + std::to_string(header_.data_begin) +
-                         " of a file of " + std::to_string(file_.size()) + "; is it truncated?");
+                         " of a file of " + std::to_string(file_bytes_) + "; is it truncated?");
     }
     end = tensor.begin + tensor.bytes;
     tensor.begin = *begin;
   }
-  const uint64_t after = file_.size() - std::min(header_.data_begin + end, uint64_t{file_.size()});
+  const uint64_t after = file_bytes_ - std::min(header_.data_begin + end, file_bytes_);
   if (after >= header_.alignment) {
     return model_error(std::to_string(after) + " bytes follow the last tensor; fewer than " +
                        std::to_string(header_.alignment) + ", the alignment, are accepted");
@@ -337,7 +346,16 @@ Result<GgufHeader> Parser::run() {
 }  // namespace
 
 Result<GgufHeader> parse_gguf_header(std::span<const std::byte> file) {
-  return Parser(file).run();
+  return Parser(file, file.size()).run();
+}
+
+Result<std::optional<GgufHeader>> parse_gguf_header(std::span<const std::byte> first,
+                                                    uint64_t file_bytes) {
+  Parser parser(first, file_bytes);
+  Result<GgufHeader> header = parser.run();
+  if (header) return std::optional(std::move(*header));
+  if (parser.needs_more()) return std::optional<GgufHeader>();
+  return header.take_error();
 }
 
 }  // namespace splitd

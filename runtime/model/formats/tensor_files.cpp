@@ -187,7 +187,9 @@ const TensorInfo* TensorFiles::find(std::string_view name) const {
 
 TensorView TensorFiles::view(const TensorInfo& tensor) const {
   const std::span<const std::byte> bytes = files_[tensor.file].bytes();
-  if (bytes.empty()) return {nullptr, tensor.dtype, tensor.shape, tensor.bytes};
+  if (!range_fits(tensor.begin, tensor.bytes, bytes.size())) {
+    return {nullptr, tensor.dtype, tensor.shape, tensor.bytes};
+  }
   return {bytes.data() + tensor.begin, tensor.dtype, tensor.shape, tensor.bytes};
 }
 

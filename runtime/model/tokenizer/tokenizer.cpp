@@ -135,7 +135,7 @@ Tokenizer::~Tokenizer() = default;
 
 Result<Tokenizer> Tokenizer::open(const std::string& path) {
   if (!is_directory(path) && path.ends_with(".gguf")) {
-    SPLITD_ASSIGN(const Gguf gguf, Gguf::open(path));
+    SPLITD_ASSIGN(const Gguf gguf, Gguf::open(path, FileAccess::read));
     Result<std::string> text = tokenizer_json_from_gguf(gguf);
     if (!text) return text.take_error().within(path);
     Result<Tokenizer> tokenizer = from_json(std::move(*text));

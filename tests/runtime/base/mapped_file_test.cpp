@@ -86,5 +86,27 @@ TEST(MappedFile, MapsAnOpenFile) {
   EXPECT_EQ(file->text(), "hello");
 }
 
+TEST(MappedFile, MapsAHeadAndReadsTheRest) {
+  const TempDir dir;
+  const std::string path = dir.path() + "/a";
+  ASSERT_TRUE(write_file(path, "hello, world").ok());
+  Result<MappedFile> file = failed("not opened");
+  {
+    const FileDescriptor open(::open(path.c_str(), O_RDONLY));
+    file = MappedFile::map(open, path, FileAccess::read, 5);
+  }
+  ASSERT_TRUE(file.ok());
+  EXPECT_EQ(file->text(), "hello");
+  EXPECT_EQ(file->size(), 12u);
+  for (const uint64_t begin : {0u, 3u, 5u, 7u}) {
+    std::string some(5, '\0');
+    ASSERT_TRUE(file->read(begin, std::as_writable_bytes(std::span(some))).ok()) << begin;
+    EXPECT_EQ(some, std::string("hello, world").substr(begin, 5));
+  }
+  std::string beyond(6, '\0');
+  EXPECT_FALSE(file->read(7, std::as_writable_bytes(std::span(beyond))).ok());
+  file->advise(0, 12, MappedFile::Advice::will_need);
+}
+
 }  // namespace
 }  // namespace splitd

@@ -61,6 +61,37 @@ TEST(Gguf, EveryCutIsRefused) {
   }
 }
 
+// The first bytes of a file say either that more are needed or what all of it says.
+TEST(Gguf, TheFirstBytesAreEnoughOrNot) {
+  const std::string good = two_tensors().build();
+  GgufBuilder lying = two_tensors();
+  lying.tensors[1].ne[1] = 3;  // beyond the end
+  const std::string bad = lying.build();
+  for (const std::string& file : {good, bad}) {
+    const Result<GgufHeader> whole = parse_gguf_header(as_bytes(file));
+    size_t n_needs_more = 0;
+    for (size_t length = 4; length <= file.size(); ++length) {
+      const std::string_view first = std::string_view(file).substr(0, length);
+      const Result<std::optional<GgufHeader>> header =
+          parse_gguf_header(as_bytes(first), file.size());
+      if (header && !*header) {
+        ++n_needs_more;
+        EXPECT_EQ(n_needs_more, length - 3) << "needed more before, and not in between";
+        continue;
+      }
+      ASSERT_EQ(header.ok(), whole.ok()) << length;
+      if (header) {
+        EXPECT_EQ((*header)->tensors.size(), whole->tensors.size());
+        EXPECT_EQ((*header)->data_begin, whole->data_begin);
+      } else {
+        EXPECT_EQ(header.error().message, whole.error().message);
+      }
+    }
+    EXPECT_GT(n_needs_more, 50u);
+    EXPECT_LT(n_needs_more, file.size() - 96) << "the data is not the header's";
+  }
+}
+
 TEST(Gguf, PaddingAfterTheLastTensorAndNoMore) {
   GgufBuilder builder = two_tensors();
   builder.pad_last = false;
