@@ -38,7 +38,7 @@ __global__ void __launch_bounds__(kThreads) split_kernel(AttentionJob job) {
   const uint32_t position = place.position;
   const uint32_t lo = job.window != 0 && position + 1 > job.window ? position + 1 - job.window : 0;
   const uint32_t split = lo / kAttentionSplit + blockIdx.x;
-  if (split > position / kAttentionSplit) return;
+  if (place.is_dead() || split > position / kAttentionSplit) return;  // the whole block
 
   float* q = dynamic_shared<float>();
   float* acc = q + n_group * d_pad;
@@ -144,6 +144,7 @@ __global__ void __launch_bounds__(kThreads) split_kernel(AttentionJob job) {
 // One row and head.
 __global__ void __launch_bounds__(kThreads) merge_kernel(AttentionJob job) {
   const uint32_t row = blockIdx.x, head = blockIdx.y, d = job.d_head;
+  if (job.rows[row].is_dead()) return;
   const uint32_t n_split = attention_splits(job.rows[row].position, job.window);
   float most = minus_infinity();
   for (uint32_t s = 0; s < n_split; ++s) most = fmaxf(most, partial_of(job, row, head, s)[0]);

@@ -32,7 +32,7 @@ struct AttentionJob {
   uint32_t n_kv_head = 0;
   uint32_t d_head = 0;
   uint32_t window = 0;   // 0: all of the context
-  uint32_t n_split = 0;  // of the row with the most: attention_splits()
+  uint32_t n_split = 0;  // at least those of every row: attention_splits(); no result depends on it
   float scale = 0;
   float softcap = 0;
   KvType kv_type = KvType::f16;

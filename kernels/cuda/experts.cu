@@ -12,6 +12,12 @@ constexpr uint32_t kThreads = 256;
 // A warp takes a row. Softmax: element i to lane i mod 32, ascending, lanes xor 16 … 1.
 __global__ void __launch_bounds__(kWarp) route_kernel(RouteJob job) {
   const uint32_t row = blockIdx.x, lane = threadIdx.x;
+  if (job.rows != nullptr && job.rows[row].is_dead()) {
+    for (uint32_t i = lane; i < job.n_used; i += kWarp) {
+      job.ids[size_t{row} * job.n_used + i] = job.n_expert;
+    }
+    return;  // the whole block
+  }
   float* p = job.scores + size_t{row} * job.n_expert;
   float most = bits_as<float>(0xff800000u);
   for (uint32_t i = lane; i < job.n_expert; i += kWarp) most = fmaxf(most, p[i]);
@@ -55,11 +61,11 @@ __global__ void __launch_bounds__(kWarp) route_kernel(RouteJob job) {
   }
 }
 
-// A thread takes an expert.
+// A thread takes an expert. A row has an expert once, so that a list is no longer than m.
 __global__ void __launch_bounds__(kThreads) list_kernel(RouteJob job) {
   const uint32_t expert = blockIdx.x * kThreads + threadIdx.x, n_place = job.m * job.n_used;
   if (expert >= job.n_expert) return;
-  uint32_t* list = job.lists + size_t{expert} * n_place;
+  uint32_t* list = job.lists + size_t{expert} * job.m;
   uint32_t count = 0;
   for (uint32_t place = 0; place < n_place; ++place) {
     if (job.ids[place] == expert) list[count++] = place;
@@ -71,7 +77,8 @@ __global__ void __launch_bounds__(kThreads) combine_kernel(CombineJob job) {
   const uint32_t row = blockIdx.y, i = blockIdx.x * kThreads + threadIdx.x;
   if (i >= job.d) return;
   float out = 0;
-  for (uint32_t j = 0; j < job.n_used; ++j) {
+  const bool is_dead = job.rows != nullptr && job.rows[row].is_dead();
+  for (uint32_t j = 0; j < job.n_used && !is_dead; ++j) {
     const size_t place = size_t{row} * job.n_used + j;
     out = fmaf(job.weights[place], job.parts[place * job.d + i], out);
   }

@@ -24,9 +24,8 @@ T* dynamic_shared() {
 template <class... Parameters, class... Arguments>
 cudaError_t launch(const char* name, void (*kernel)(Parameters...), const LaunchShape& shape,
                    const Arguments&... arguments) {
-  emulated::run(name, shape.grid, shape.block, shape.shared_bytes,
-                [&] { kernel(Parameters(arguments)...); });
-  return cudaSuccess;
+  return emulated::launch(shape.stream, name, shape.grid, shape.block, shape.shared_bytes,
+                          [kernel, ... copies = Parameters(arguments)] { kernel(copies...); });
 }
 
 #else

@@ -249,6 +249,7 @@ struct Extent {
   uint32_t n_matrix;
   uint32_t n;
   uint32_t m;
+  uint32_t m_likely;
   uint32_t n_expert;
 
   dim3 grid(uint32_t tile_n, uint32_t tile_m) const {
@@ -271,9 +272,9 @@ cudaError_t launch_tensor(const Work& work, const Extent& extent, cudaStream_t s
 // More rows of A share one reading of more weight rows; the order of sums knows nothing of it.
 template <WeightType kType>
 cudaError_t run_tensor(const Work& work, const Extent& extent, cudaStream_t stream) {
-  if (extent.m <= 8) return launch_tensor<kType, 1, 1>(work, extent, stream);
-  if (extent.m <= 16) return launch_tensor<kType, 1, 2>(work, extent, stream);
-  if (extent.m <= 32) return launch_tensor<kType, 1, 4>(work, extent, stream);
+  if (extent.m_likely <= 8) return launch_tensor<kType, 1, 1>(work, extent, stream);
+  if (extent.m_likely <= 16) return launch_tensor<kType, 1, 2>(work, extent, stream);
+  if (extent.m_likely <= 32) return launch_tensor<kType, 1, 4>(work, extent, stream);
   return launch_tensor<kType, 2, kMostTilesM>(work, extent, stream);
 }
 
@@ -331,7 +332,7 @@ cudaError_t matmul(const MatmulJob& job, cudaStream_t stream) {
   work.a = job.a;
   work.c = job.c;
   work.c_stride = job.c_stride;
-  return run(work, job.w[0].type, job.a_type, {job.w, job.n_matrix, 0, job.m, 1}, stream);
+  return run(work, job.w[0].type, job.a_type, {job.w, job.n_matrix, 0, job.m, job.m, 1}, stream);
 }
 
 cudaError_t matmul_experts(const ExpertJob& job, cudaStream_t stream) {
@@ -345,8 +346,8 @@ cudaError_t matmul_experts(const ExpertJob& job, cudaStream_t stream) {
   work.a = job.a;
   work.c = job.c;
   work.c_stride = job.c_stride;
-  return run(work, job.type, job.a_type, {nullptr, job.n_matrix, job.n, job.m_most, job.n_expert},
-             stream);
+  return run(work, job.type, job.a_type,
+             {nullptr, job.n_matrix, job.n, job.m_most, job.m_likely, job.n_expert}, stream);
 }
 
 }  // namespace splitd::kernels::cuda

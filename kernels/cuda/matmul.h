@@ -39,6 +39,7 @@ struct ExpertJob {
   const uint32_t* counts = nullptr;  // by expert
   uint32_t n_expert = 0;
   uint32_t m_most = 0;
+  uint32_t m_likely = 0;   // rows that few experts exceed: sizes tiles, no result depends on it
   uint32_t a_divisor = 1;  // entry i of a list reads row i / a_divisor of A, writes row i of C
   const void* a = nullptr;
   ActivationType a_type = ActivationType::f32;

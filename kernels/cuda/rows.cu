@@ -80,6 +80,7 @@ __global__ void __launch_bounds__(kThreads) finish_qkv_kernel(QkvJob job) {
   __shared__ float sums[kWarps];
   float* head = dynamic_shared<float>();  // d_head
   const uint32_t row = blockIdx.x, index = blockIdx.y, d = job.d_head;
+  if (job.rows[row].is_dead()) return;  // the whole block
   const bool is_q = index < job.n_head, is_v = index >= job.n_head + job.n_kv_head;
   float* x = job.qkv + (size_t{row} * gridDim.y + index) * d;
 
@@ -129,6 +130,7 @@ __global__ void __launch_bounds__(kThreads) gate_kernel(GateJob job) {
   const uint32_t row = blockIdx.y, i = blockIdx.x * kThreads + threadIdx.x;
   const uint32_t padded = pad_k(job.n);
   if (i >= padded) return;
+  if (job.rows != nullptr && job.rows[row / job.n_used].is_dead()) return;
   float out = 0;
   if (i < job.n) {
     const float* x = job.gate_up + size_t{row} * 2 * job.n;

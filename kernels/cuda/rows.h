@@ -61,6 +61,8 @@ struct GateJob {
   uint32_t m = 0;
   uint32_t n = 0;
   Gate kind = Gate::silu;
+  const BatchRow* rows = nullptr;  // of experts: n_used rows here for each, none for dead ones
+  uint32_t n_used = 1;
 };
 cudaError_t gate(const GateJob& job, cudaStream_t stream);
 

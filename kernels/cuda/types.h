@@ -70,13 +70,16 @@ struct KvView {
   KvType type = KvType::f16;
 };
 
-// One row of a batch.
+// One row of a batch. A dead one fills a batch up: it has no KV, and what is computed of it, out of
+// whatever lies there, nobody reads.
 struct BatchRow {
-  const KvView* layers = nullptr;  // of its session, by layer of the backend
+  const KvView* layers = nullptr;  // of its session, by layer of the backend; nullptr: dead
   uint32_t position = 0;
   uint32_t slot = 0;
   uint32_t n_committed = 0;
   uint32_t path = 0;  // where its path begins in the batch's paths
+
+  __host__ __device__ bool is_dead() const { return layers == nullptr; }
 };
 
 }  // namespace splitd::kernels::cuda

@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <functional>
+#include <utility>
 
 #define SPLITD_EMULATED_CUDA 1
 #define __global__
@@ -47,8 +48,8 @@ namespace emulated {
 inline constexpr unsigned kMostThreads = 1024;
 
 // Runs the body once for every thread of every block.
-void run(const char* name, dim3 grid, dim3 block, size_t shared_bytes,
-         const std::function<void()>& body);
+void run(const char* name, dim3 grid, dim3 block, size_t shared_bytes, void (*body)(const void*),
+         const void* arguments);
 unsigned char* dynamic_shared();
 
 // Every lane of the calling thread's warp gives `bytes` bytes (at most 64) and gets all 32 of them,
@@ -58,12 +59,17 @@ inline constexpr size_t kLaneBytes = 64;
 
 }  // namespace emulated
 
-// The host's side. Streams are nothing: every call is complete when it returns.
+// The host's side. What a stream is given is complete when the call returns, or recorded where the
+// stream is being captured; a graph is what was recorded, with its arguments as they were then.
 enum cudaError_t {
   cudaSuccess = 0,
   cudaErrorInvalidValue = 1,
   cudaErrorMemoryAllocation = 2,
   cudaErrorNoDevice = 100,
+  cudaErrorIllegalAddress = 700,
+  cudaErrorNotSupported = 801,
+  cudaErrorStreamCaptureUnsupported = 900,
+  cudaErrorStreamCaptureInvalidated = 901,
 };
 enum cudaMemcpyKind {
   cudaMemcpyHostToHost,
@@ -74,6 +80,13 @@ enum cudaMemcpyKind {
 };
 using cudaStream_t = struct EmulatedStream*;
 using cudaEvent_t = struct EmulatedEvent*;
+using cudaGraph_t = struct EmulatedGraph*;
+using cudaGraphExec_t = struct EmulatedGraph*;
+enum cudaStreamCaptureMode {
+  cudaStreamCaptureModeGlobal,
+  cudaStreamCaptureModeThreadLocal,
+  cudaStreamCaptureModeRelaxed
+};
 inline constexpr unsigned cudaStreamNonBlocking = 1;
 inline constexpr unsigned cudaEventDisableTiming = 2;
 
@@ -93,6 +106,7 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpy
 cudaError_t cudaMemcpy2DAsync(void* to, size_t to_pitch, const void* from, size_t from_pitch,
                               size_t width, size_t height, cudaMemcpyKind kind,
                               cudaStream_t stream);
+cudaError_t cudaMemset(void* data, int value, size_t bytes);
 cudaError_t cudaMemsetAsync(void* data, int value, size_t bytes, cudaStream_t stream);
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* out, unsigned flags);
 cudaError_t cudaStreamDestroy(cudaStream_t stream);
@@ -103,8 +117,61 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream);
 cudaError_t cudaEventSynchronize(cudaEvent_t event);
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned flags);
 
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode);
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* out);
+cudaError_t cudaGraphInstantiateWithFlags(cudaGraphExec_t* out, cudaGraph_t graph,
+                                          unsigned long long flags);
+cudaError_t cudaGraphLaunch(cudaGraphExec_t graph, cudaStream_t stream);
+cudaError_t cudaGraphDestroy(cudaGraph_t graph);
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t graph);
+
 namespace emulated {
+
 // What cudaMemGetInfo calls free and cudaMalloc gives at most, for tests of refusals.
 void set_memory(size_t bytes);
 size_t allocated();  // bytes that are not freed
+
+// What was asked for since the program began, for tests of what a step costs.
+struct Calls {
+  size_t n_launch = 0;        // of kernels, those of graphs not counted
+  size_t n_graph_launch = 0;  // of graphs
+  size_t n_capture = 0;
+  size_t n_copy = 0;
+  size_t n_wait = 0;   // for a stream
+  size_t n_alloc = 0;  // device and pinned memory
+};
+Calls calls();
+
+// After `n_call` more calls that reach the device it is broken: nothing is carried out any more and
+// every call says so, as after an illegal access; `asynchronous`: only what waits for it does.
+void break_device(size_t n_call, bool asynchronous);
+void repair_device();
+
+// What of capturing a graph fails, until it is said otherwise.
+enum class GraphFailure { none, begin, within, end, instantiate, launch };
+void fail_graphs(GraphFailure at);
+
+// A kernel's launch: carried out, or recorded with a copy of its body.
+cudaError_t begin_launch(cudaStream_t stream, bool& records);
+bool carries_out();  // false: the device is broken, which nobody was told yet
+void record(cudaStream_t stream, std::function<void()> work);
+template <class Body>
+cudaError_t launch(cudaStream_t stream, const char* name, dim3 grid, dim3 block,
+                   size_t shared_bytes, const Body& body) {
+  bool records = false;
+  const cudaError_t error = begin_launch(stream, records);
+  if (error != cudaSuccess) return error;
+  const auto go = [name, grid, block, shared_bytes](const Body& what) {
+    emulated::run(
+        name, grid, block, shared_bytes,
+        [](const void* self) { (*static_cast<const Body*>(self))(); }, &what);
+  };
+  if (records) {
+    record(stream, [go, body] { go(body); });
+  } else if (carries_out()) {
+    go(body);
+  }
+  return cudaSuccess;
+}
+
 }  // namespace emulated

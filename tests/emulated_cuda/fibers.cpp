@@ -81,7 +81,8 @@ std::vector<Warp> warps;
 std::vector<unsigned char> shared;
 Context scheduler;
 unsigned current = 0;
-const std::function<void()>* body = nullptr;
+void (*body)(const void*) = nullptr;
+const void* body_arguments = nullptr;
 const char* kernel = "";
 #if defined(SPLITD_FIBER_ASAN)
 void* scheduler_fake = nullptr;
@@ -115,7 +116,7 @@ void fiber_main() {
 #if defined(SPLITD_FIBER_ASAN)
   __sanitizer_finish_switch_fiber(nullptr, &scheduler_stack, &scheduler_stack_bytes);
 #endif
-  (*body)();
+  body(body_arguments);
   fibers[current].state = State::done;
   to_scheduler();
   std::abort();  // nobody resumes a fiber that is done
@@ -188,8 +189,8 @@ void run_block(unsigned n_thread) {
 
 }  // namespace
 
-void run(const char* name, dim3 grid, dim3 block, size_t shared_bytes,
-         const std::function<void()>& work) {
+void run(const char* name, dim3 grid, dim3 block, size_t shared_bytes, void (*work)(const void*),
+         const void* arguments) {
   const unsigned n_thread = block.x * block.y * block.z;
   kernel = name;
   if (n_thread == 0 || n_thread > kMostThreads) die("a block of no size that a GPU takes");
@@ -198,7 +199,8 @@ void run(const char* name, dim3 grid, dim3 block, size_t shared_bytes,
   }
   if (fibers.size() < n_thread) fibers.resize(n_thread);
   warps.resize((n_thread + kWarp - 1) / kWarp);
-  body = &work;
+  body = work;
+  body_arguments = arguments;
   gridDim = grid;
   blockDim = block;
   for (unsigned z = 0; z < grid.z; ++z) {

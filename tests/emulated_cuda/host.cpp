@@ -1,8 +1,10 @@
-// Memory and streams behind cuda_runtime.h.
+// Memory behind cuda_runtime.h.
 #include <cuda_runtime.h>
 
 #include <cstring>
 #include <map>
+
+#include "tests/emulated_cuda/device.h"
 
 namespace {
 
@@ -10,8 +12,17 @@ std::map<void*, size_t> device_blocks;
 size_t in_use = 0;
 size_t memory = size_t{8} << 30;
 
-cudaError_t copy(void* to, const void* from, size_t bytes) {
-  if (bytes != 0) std::memcpy(to, from, bytes);
+// Now, or recorded: what lies there is read when it is carried out.
+template <class Copy>
+cudaError_t carry_out(cudaStream_t stream, const Copy& copy) {
+  bool records = false;
+  const cudaError_t error = emulated::begin_copy(stream, records);
+  if (error != cudaSuccess) return error;
+  if (records) {
+    emulated::record(stream, copy);
+  } else if (emulated::carries_out()) {
+    copy();
+  }
   return cudaSuccess;
 }
 
@@ -32,6 +43,8 @@ const char* cudaGetErrorString(cudaError_t error) {
       return "no error";
     case cudaErrorMemoryAllocation:
       return "out of memory";
+    case cudaErrorIllegalAddress:
+      return "an illegal memory access was encountered";
     default:
       return "invalid argument";
   }
@@ -53,6 +66,8 @@ cudaError_t cudaMemGetInfo(size_t* free_bytes, size_t* total_bytes) {
 }
 cudaError_t cudaMalloc(void** out, size_t bytes) {
   *out = nullptr;
+  if (emulated::is_capturing()) return cudaErrorStreamCaptureUnsupported;
+  ++emulated::count().n_alloc;
   if (bytes == 0) return cudaSuccess;
   if (bytes > memory - in_use) return cudaErrorMemoryAllocation;
   void* data = nullptr;  // exactly so many bytes, for AddressSanitizer
@@ -73,6 +88,8 @@ cudaError_t cudaFree(void* data) {
   return cudaSuccess;
 }
 cudaError_t cudaMallocHost(void** out, size_t bytes) {
+  if (emulated::is_capturing()) return cudaErrorStreamCaptureUnsupported;
+  ++emulated::count().n_alloc;
   *out = std::malloc(bytes);
   return cudaSuccess;
 }
@@ -81,45 +98,24 @@ cudaError_t cudaFreeHost(void* data) {
   return cudaSuccess;
 }
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind,
-                            cudaStream_t) {
-  return copy(to, from, bytes);
+                            cudaStream_t stream) {
+  return carry_out(stream, [=] {
+    if (bytes != 0) std::memcpy(to, from, bytes);
+  });
 }
 cudaError_t cudaMemcpy2DAsync(void* to, size_t to_pitch, const void* from, size_t from_pitch,
-                              size_t width, size_t height, cudaMemcpyKind, cudaStream_t) {
+                              size_t width, size_t height, cudaMemcpyKind, cudaStream_t stream) {
   if (width > to_pitch || width > from_pitch) return cudaErrorInvalidValue;
-  for (size_t y = 0; y < height; ++y) {
-    std::memcpy(static_cast<char*>(to) + y * to_pitch,
-                static_cast<const char*>(from) + y * from_pitch, width);
-  }
-  return cudaSuccess;
+  return carry_out(stream, [=] {
+    for (size_t y = 0; y < height; ++y) {
+      std::memcpy(static_cast<char*>(to) + y * to_pitch,
+                  static_cast<const char*>(from) + y * from_pitch, width);
+    }
+  });
 }
-cudaError_t cudaMemsetAsync(void* data, int value, size_t bytes, cudaStream_t) {
-  std::memset(data, value, bytes);
-  return cudaSuccess;
+cudaError_t cudaMemsetAsync(void* data, int value, size_t bytes, cudaStream_t stream) {
+  return carry_out(stream, [=] { std::memset(data, value, bytes); });
 }
-cudaError_t cudaStreamCreateWithFlags(cudaStream_t* out, unsigned) {
-  *out = nullptr;
-  return cudaSuccess;
-}
-cudaError_t cudaStreamDestroy(cudaStream_t) {
-  return cudaSuccess;
-}
-cudaError_t cudaStreamSynchronize(cudaStream_t) {
-  return cudaSuccess;
-}
-cudaError_t cudaEventCreateWithFlags(cudaEvent_t* out, unsigned) {
-  *out = nullptr;
-  return cudaSuccess;
-}
-cudaError_t cudaEventDestroy(cudaEvent_t) {
-  return cudaSuccess;
-}
-cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t) {
-  return cudaSuccess;
-}
-cudaError_t cudaEventSynchronize(cudaEvent_t) {
-  return cudaSuccess;
-}
-cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned) {
-  return cudaSuccess;
+cudaError_t cudaMemset(void* data, int value, size_t bytes) {
+  return cudaMemsetAsync(data, value, bytes, nullptr);
 }

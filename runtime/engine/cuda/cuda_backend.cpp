@@ -12,6 +12,7 @@
 #include "kernels/cuda/rows.h"
 #include "kernels/quantised.h"
 #include "runtime/engine/cuda/cuda_batch.h"
+#include "runtime/engine/cuda/cuda_graphs.h"
 #include "runtime/engine/cuda/cuda_kv.h"
 #include "runtime/engine/cuda/cuda_layers.h"
 #include "runtime/engine/cuda/cuda_weights.h"
@@ -25,6 +26,7 @@ namespace gpu = kernels::cuda;
 
 constexpr int kKernelRevision = 1;  // counts up when a kernel's results change
 constexpr uint32_t kMaxRows = 256;
+constexpr uint32_t kMostAhead = 2;  // runs of layers
 constexpr size_t kMovesBytes = size_t{2} << 20;
 constexpr uint32_t kProjectRows = 64;  // whose logits are on the device together
 
@@ -56,11 +58,16 @@ class CudaBackend final : public Backend {
 
  private:
   CudaBackend(const ModelConfig& config, const CudaOptions& options)
-      : config_(config), table_(*options.table), exact_(options.exact), device_(options.device) {}
+      : config_(config),
+        table_(*options.table),
+        exact_(options.exact),
+        device_(options.device),
+        graphs_(options.graphs) {}
 
   // Which device a thread speaks to is the thread's own.
   void use() { check(cudaSetDevice(device_)); }
   Status reserve();
+  Status reserve_session(const KvShape& shape);
   void check(cudaError_t error) {
     if (fault_ == cudaSuccess) fault_ = error;
   }
@@ -80,7 +87,9 @@ class CudaBackend final : public Backend {
 
   std::optional<CudaLayers> layers_;
   std::optional<CudaBatch> batch_;
-  DeviceInbox moves_;  // of rows of KV
+  CudaGraphs graphs_;
+  cudaEvent_t ran_[kMostAhead] = {};  // the runs of layers that the device was given last
+  DeviceInbox moves_;                 // of rows of KV
   std::vector<uint32_t> move_list_;
   PinnedBuffer host_rows_;  // to and from the head
   DeviceBuffer logits_;
@@ -119,13 +128,22 @@ Result<std::unique_ptr<Backend>> CudaBackend::make(const ModelConfig& config,
 
 CudaBackend::~CudaBackend() {
   if (stream_ == nullptr) return;
+  cudaSetDevice(device_);
   cudaStreamSynchronize(stream_);
+  graphs_.clear();
+  for (cudaEvent_t event : ran_) {
+    if (event != nullptr) cudaEventDestroy(event);
+  }
   cudaStreamDestroy(stream_);
 }
 
 Status CudaBackend::reserve() {
   SPLITD_ASSIGN(layers_, CudaLayers::make(config_, weights_, kMaxRows));
   SPLITD_ASSIGN(batch_, CudaBatch::make(config_, kMaxRows));
+  for (cudaEvent_t& event : ran_) {
+    SPLITD_TRY(
+        cuda_status(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "make an event"));
+  }
   SPLITD_TRY(moves_.reserve(kMovesBytes));
   const size_t logits = sizeof(float) * kProjectRows * config_.n_vocab;
   const size_t normed = sizeof(float) * kMaxRows * config_.d_model;
@@ -135,13 +153,20 @@ Status CudaBackend::reserve() {
   return {};
 }
 
+// What longer sessions need more of. Nothing runs now that uses it.
+Status CudaBackend::reserve_session(const KvShape& shape) {
+  const uint64_t before = layers_->attention_bytes() + batch_->bytes();
+  Status status = layers_->reserve_attention(shape.n_ctx);
+  if (status.ok()) status = batch_->reserve_paths(shape.max_pending);
+  if (layers_->attention_bytes() + batch_->bytes() != before) graphs_.clear();
+  return status;
+}
+
 Result<std::unique_ptr<Kv>> CudaBackend::make_kv(const KvShape& shape) {
   use();
   SPLITD_TRY(cuda_status(fault_, "go on"));
   SPLITD_ASSIGN(std::unique_ptr<CudaKv> kv, CudaKv::make(config_, layers(), shape, stream_));
-  // Nothing runs now that uses what longer sessions need more of.
-  SPLITD_TRY(layers_->reserve_attention(shape.n_ctx));
-  SPLITD_TRY(batch_->reserve_paths(shape.max_pending));
+  SPLITD_TRY(reserve_session(shape));
   return std::unique_ptr<Kv>(std::move(kv));
 }
 
@@ -183,16 +208,33 @@ void CudaBackend::move_rows(Kv& kv, std::span<const SlotMove> moves) {
   }
 }
 
+// The device is given no more than two runs of layers ahead of the one at work: as much as it needs
+// to be kept busy, and so little that a batch that nobody wants is soon given up. A run is a layer,
+// or what a graph holds.
 bool CudaBackend::forward(std::span<const BatchRow> rows, float* hidden, LayerRange range,
                           const std::function<bool()>& go_on) {
   if (rows.empty() || range.begin == range.end) return go_on();
   use();
-  check(batch_->send(rows, hidden, stream_));
+  check(batch_->send(rows, hidden, graphs_.bucket(rows.size()), stream_));
+  const std::vector<CudaGraph>* graphs = nullptr;
+  if (batch_->is_fixed() && rows.size() <= CudaGraphs::kMostRows && fault_ == cudaSuccess) {
+    graphs = graphs_.find(batch_->step(), range, *layers_, stream_);
+  }
+  const auto n_run =
+      graphs != nullptr ? static_cast<uint32_t>(graphs->size()) : range.end - range.begin;
   bool went_through = true;
-  for (uint32_t index = range.begin; index < range.end && fault_ == cudaSuccess; ++index) {
+  for (uint32_t i = 0; i < n_run && fault_ == cudaSuccess; ++i) {
+    cudaEvent_t& before_last = ran_[i % kMostAhead];
+    if (i >= kMostAhead) check(cudaEventSynchronize(before_last));
     went_through = go_on();
     if (!went_through) break;
-    check(layers_->run(batch_->step(), {index, index + 1}, range, stream_));
+    const LayerRange run = CudaGraphs::part(range, i, n_run);
+    if (graphs != nullptr && (*graphs)[i].launch(stream_) != cudaSuccess) {
+      graphs_.disable();
+      graphs = nullptr;
+    }
+    if (graphs == nullptr) check(layers_->run(batch_->step(), run, range, stream_));
+    check(cudaEventRecord(before_last, stream_));
   }
   if (went_through && fault_ == cudaSuccess) check(batch_->fetch(stream_));
   wait();

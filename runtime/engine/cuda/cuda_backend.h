@@ -17,6 +17,7 @@ struct CudaOptions {
   int device = 0;
   const kernels::KernelTable* table = nullptr;  // for embedding rows, which stay on the host
   bool exact = false;                           // --compute f32
+  bool graphs = true;                           // steps are captured and replayed
   ProgressFn progress = {};                     // bytes of weights on the device
 };
 

@@ -14,6 +14,8 @@ namespace {
 
 namespace gpu = kernels::cuda;
 
+constexpr size_t kPathRoom = 64;  // entries for each row of a bucket: trees are rarely as deep
+
 size_t align_up(size_t bytes) {
   return (bytes + 255) / 256 * 256;
 }
@@ -35,19 +37,25 @@ Result<CudaBatch> CudaBatch::make(const ModelConfig& config, uint32_t max_rows) 
   return out;
 }
 
-CudaBatch::Layout CudaBatch::layout(uint32_t m) const {
+CudaBatch::Layout CudaBatch::layout(size_t m, size_t n_path) const {
   Layout out;
   out.turns = align_up(m * sizeof(gpu::BatchRow));
-  out.hidden = out.turns + align_up(m * n_rotary_ * sizeof(float));
-  out.paths = out.hidden + align_up(m * size_t{config_->d_model} * sizeof(float));
+  out.paths = out.turns + align_up(m * n_rotary_ * sizeof(float));
+  out.hidden = out.paths + align_up(n_path * sizeof(uint32_t));
+  out.end = out.hidden + m * config_->d_model * sizeof(float);
   return out;
 }
 
 Status CudaBatch::reserve_paths(uint32_t max_pending) {
-  const size_t bytes = layout(max_rows_).paths + sizeof(uint32_t) * max_rows_ * size_t{max_pending};
+  const size_t m = max_rows_;
+  const size_t bytes = layout(m, m * std::max<size_t>(max_pending, kPathRoom)).end;
   if (bytes <= host_.bytes()) return {};
   SPLITD_ASSIGN(PinnedBuffer host, PinnedBuffer::make(bytes, "a batch"));
   SPLITD_ASSIGN(DeviceBuffer device, DeviceBuffer::make(bytes, "a batch"));
+  // Dead rows are computed from what lies there: NaN, so that one who reads them shows.
+  SPLITD_TRY(cuda_status(cudaMemset(device.data(), 0xff, bytes), "clear the room for a batch"));
+  SPLITD_TRY(cuda_status(cudaStreamSynchronize(nullptr), "clear the room for a batch"));
+  std::memset(host.data(), 0, bytes);
   host_ = std::move(host);
   device_ = std::move(device);
   return {};
@@ -76,22 +84,12 @@ void CudaBatch::add_to_segments(const BatchRow& row, uint32_t index) {
   last.n_split = std::max(last.n_split, gpu::attention_splits(row.position, 0));
 }
 
-cudaError_t CudaBatch::send(std::span<const BatchRow> rows, const float* hidden,
-                            cudaStream_t stream) {
-  const auto m = static_cast<uint32_t>(rows.size());
-  const Layout at = layout(m);
-  size_t bytes = at.paths;
-  for (const BatchRow& row : rows) {
-    bytes += sizeof(uint32_t) * (row.position + 1 - row.n_committed);
-  }
-  if (bytes > host_.bytes()) return cudaErrorInvalidValue;
-
+void CudaBatch::describe(std::span<const BatchRow> rows, const Layout& at) {
   auto* places = reinterpret_cast<gpu::BatchRow*>(host_.data());
   auto* turns = reinterpret_cast<float*>(host_.data() + at.turns);
   auto* paths = reinterpret_cast<uint32_t*>(host_.data() + at.paths);
   uint32_t n_path = 0;
-  segments_.clear();
-  for (uint32_t i = 0; i < m; ++i) {
+  for (size_t i = 0; i < rows.size(); ++i) {
     const BatchRow& row = rows[i];
     places[i] = {.layers = static_cast<const CudaKv*>(row.kv)->views(),
                  .position = row.position,
@@ -102,18 +100,37 @@ cudaError_t CudaBatch::send(std::span<const BatchRow> rows, const float* hidden,
     std::copy_n(row.path, n_pending, paths + n_path);
     n_path += n_pending;
     add_turns(row, turns + i * n_rotary_);
-    add_to_segments(row, i);
   }
-  std::memcpy(host_.data() + at.hidden, hidden, sizeof(float) * m * config_->d_model);
+  std::fill(places + rows.size(), places + step_.m, gpu::BatchRow{});
+}
+
+cudaError_t CudaBatch::send(std::span<const BatchRow> rows, const float* hidden, uint32_t bucket,
+                            cudaStream_t stream) {
+  size_t n_path = 0;
+  segments_.clear();
+  for (uint32_t i = 0; i < rows.size(); ++i) {
+    n_path += rows[i].position + 1 - rows[i].n_committed;
+    add_to_segments(rows[i], i);
+  }
+  is_fixed_ = segments_.size() == 1 && n_path <= bucket * kPathRoom;
+  step_.m = is_fixed_ ? bucket : static_cast<uint32_t>(rows.size());
+  segments_.back().end = step_.m;
+  const Layout at = layout(step_.m, is_fixed_ ? bucket * kPathRoom : n_path);
+  if (at.end > host_.bytes()) return cudaErrorInvalidValue;
+  describe(rows, at);
+  n_row_ = rows.size();
+  hidden_at_ = at.hidden;
+  const size_t hidden_bytes = sizeof(float) * n_row_ * config_->d_model;
+  std::memcpy(host_.data() + at.hidden, hidden, hidden_bytes);
 
   std::byte* device = device_.as<std::byte>();
-  step_ = {.m = m,
-           .x = reinterpret_cast<float*>(device + at.hidden),
-           .rows = reinterpret_cast<const gpu::BatchRow*>(device),
-           .paths = reinterpret_cast<const uint32_t*>(device + at.paths),
-           .cos_sin = reinterpret_cast<const float*>(device + at.turns),
-           .segments = segments_};
-  return cudaMemcpyAsync(device, host_.data(), bytes, cudaMemcpyHostToDevice, stream);
+  step_.x = reinterpret_cast<float*>(device + at.hidden);
+  step_.rows = reinterpret_cast<const gpu::BatchRow*>(device);
+  step_.paths = reinterpret_cast<const uint32_t*>(device + at.paths);
+  step_.cos_sin = reinterpret_cast<const float*>(device + at.turns);
+  step_.segments = segments_;
+  return cudaMemcpyAsync(device, host_.data(), at.hidden + hidden_bytes, cudaMemcpyHostToDevice,
+                         stream);
 }
 
 cudaError_t CudaBatch::fetch(cudaStream_t stream) {
@@ -123,8 +140,8 @@ cudaError_t CudaBatch::fetch(cudaStream_t stream) {
 }
 
 std::span<const float> CudaBatch::hidden() const {
-  const std::byte* at = host_.data() + layout(step_.m).hidden;
-  return {reinterpret_cast<const float*>(at), step_.m * size_t{config_->d_model}};
+  const std::byte* at = host_.data() + hidden_at_;
+  return {reinterpret_cast<const float*>(at), n_row_ * config_->d_model};
 }
 
 }  // namespace splitd

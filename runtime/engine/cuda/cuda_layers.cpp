@@ -71,7 +71,7 @@ Status CudaLayers::reserve() {
   SPLITD_TRY(take(scores_, wide * m * config_->n_expert));
   SPLITD_TRY(take(expert_ids_, wide * n_place));
   SPLITD_TRY(take(expert_weights_, wide * n_place));
-  SPLITD_TRY(take(expert_lists_, wide * n_place * config_->n_expert));
+  SPLITD_TRY(take(expert_lists_, wide * m * config_->n_expert));
   SPLITD_TRY(take(expert_counts_, wide * config_->n_expert));
   return take(expert_out_, wide * n_place * d);
 }
@@ -80,10 +80,12 @@ Status CudaLayers::reserve_attention(uint32_t n_ctx) {
   const uint32_t n_split = gpu::attention_splits(std::max(1u, n_ctx) - 1, 0);
   const size_t one = gpu::attention_partial_bytes(config_->n_head, config_->d_head, n_split);
   const size_t bytes = std::max(one, std::min(kMostPartialBytes, one * max_rows_));
-  if (bytes <= partials_.bytes()) return {};
+  if (bytes <= partials_.bytes() && n_split <= most_splits_) return {};
   partials_ = DeviceBuffer();
+  most_splits_ = 0;
   SPLITD_ASSIGN(partials_,
                 DeviceBuffer::make(bytes, "attention over " + std::to_string(n_ctx) + " rows"));
+  most_splits_ = n_split;
   return {};
 }
 
@@ -185,6 +187,7 @@ void CudaLayers::experts(Launches& to, const CudaStep& step, const CudaLayer& la
                        .n_expert = config_->n_expert,
                        .n_used = n_used,
                        .normalise = config_->norm_topk,
+                       .rows = step.rows,
                        .ids = expert_ids_.as<uint32_t>(),
                        .weights = expert_weights_.as<float>(),
                        .lists = expert_lists_.as<uint32_t>(),
@@ -197,7 +200,8 @@ void CudaLayers::experts(Launches& to, const CudaStep& step, const CudaLayer& la
                      .lists = expert_lists_.as<uint32_t>(),
                      .counts = expert_counts_.as<uint32_t>(),
                      .n_expert = config_->n_expert,
-                     .m_most = n_place,
+                     .m_most = step.m,
+                     .m_likely = 2 * ((n_place + config_->n_expert - 1) / config_->n_expert),
                      .a_divisor = n_used,
                      .a = act_.data(),
                      .a_type = layer.expert_gate_up.form,
@@ -208,7 +212,9 @@ void CudaLayers::experts(Launches& to, const CudaStep& step, const CudaLayer& la
                       .out = {wide_act_.data(), layer.expert_down.form},
                       .m = n_place,
                       .n = config_->d_ff_expert,
-                      .kind = gate_kind(config_->activation)},
+                      .kind = gate_kind(config_->activation),
+                      .rows = step.rows,
+                      .n_used = n_used},
                      to.stream));
   job.w = layer.expert_down.w;
   job.n_matrix = layer.expert_down.n_matrix;
@@ -223,6 +229,7 @@ void CudaLayers::experts(Launches& to, const CudaStep& step, const CudaLayer& la
   to.check(gpu::combine({.parts = expert_out_.as<float>(),
                          .weights = expert_weights_.as<float>(),
                          .out = delta_.as<float>(),
+                         .rows = step.rows,
                          .m = step.m,
                          .n_used = n_used,
                          .d = config_->d_model},

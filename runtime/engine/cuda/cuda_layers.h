@@ -31,7 +31,7 @@ struct CudaStep {
   const kernels::cuda::BatchRow* rows = nullptr;
   const uint32_t* paths = nullptr;
   const float* cos_sin = nullptr;  // (m, rotary values of all ropes)
-  std::span<const CudaSegment> segments;
+  std::span<CudaSegment> segments;
 };
 
 class CudaLayers {
@@ -42,6 +42,8 @@ class CudaLayers {
 
   // For sessions of so many positions. Requires that nothing runs.
   Status reserve_attention(uint32_t n_ctx);
+  uint32_t most_splits() const { return most_splits_; }  // of attention, that there is room for
+  uint64_t attention_bytes() const { return partials_.bytes(); }
 
   // The layers of `run`, a part of `whole`, which is what the batch goes through.
   cudaError_t run(const CudaStep& step, LayerRange run, LayerRange whole, cudaStream_t stream);
@@ -81,6 +83,7 @@ class CudaLayers {
   const CudaWeights* weights_;
   uint32_t max_rows_;
   size_t n_rotary_ = 0;  // of all ropes
+  uint32_t most_splits_ = 1;
   DeviceBuffer act_, qkv_, delta_, gate_up_, wide_act_, partials_;
   DeviceBuffer scores_, expert_ids_, expert_weights_, expert_lists_, expert_counts_, expert_out_;
 };

@@ -242,6 +242,7 @@ TEST_P(CudaMatmul, ExpertsTakeTheirRowsAlone) {
   job.counts = device_counts.get();
   job.n_expert = kExperts;
   job.m_most = kPlaces;
+  job.m_likely = kPlaces;
   job.a_divisor = kUsed;
   job.a = rows.get();
   job.a_type = form();
