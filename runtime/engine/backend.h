@@ -57,7 +57,8 @@ class Backend {
   virtual void move_rows(Kv& kv, std::span<const SlotMove> moves) = 0;
 
   // hidden (n, d_model) row-major, in place, through the layers of `range`, which lies in layers().
-  // Before each layer it asks go_on; answered false, it stops and the rows mean nothing.
+  // Before each layer, or each few of them that a device is given together, it asks go_on; answered
+  // false, it stops and the rows mean nothing.
   // Returns whether it went through.
   virtual bool forward(std::span<const BatchRow> rows, float* hidden, LayerRange range,
                        const std::function<bool()>& go_on) = 0;

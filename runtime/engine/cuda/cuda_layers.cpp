@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <limits>
 #include <string>
+#include <utility>
 
 #include "kernels/cuda/attention.h"
 #include "kernels/cuda/experts.h"
@@ -80,12 +81,13 @@ Status CudaLayers::reserve_attention(uint32_t n_ctx) {
   const uint32_t n_split = gpu::attention_splits(std::max(1u, n_ctx) - 1, 0);
   const size_t one = gpu::attention_partial_bytes(config_->n_head, config_->d_head, n_split);
   const size_t bytes = std::max(one, std::min(kMostPartialBytes, one * max_rows_));
-  if (bytes <= partials_.bytes() && n_split <= most_splits_) return {};
-  partials_ = DeviceBuffer();
-  most_splits_ = 0;
-  SPLITD_ASSIGN(partials_,
-                DeviceBuffer::make(bytes, "attention over " + std::to_string(n_ctx) + " rows"));
-  most_splits_ = n_split;
+  if (bytes > partials_.bytes()) {
+    // What is there stays until there is more: where there is none, other sessions go on.
+    SPLITD_ASSIGN(DeviceBuffer partials,
+                  DeviceBuffer::make(bytes, "attention over " + std::to_string(n_ctx) + " rows"));
+    partials_ = std::move(partials);
+  }
+  most_splits_ = std::max(most_splits_, n_split);
   return {};
 }
 

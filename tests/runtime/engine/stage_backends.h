@@ -146,6 +146,7 @@ class HookedBackend final : public Backend {
   void embed(std::span<const uint32_t> ids, float* h) override { inner_.embed(ids, h); }
   void norm(std::span<const float> h, float* normed) override { inner_.norm(h, normed); }
   void project(std::span<const float> n, float* logits) override { inner_.project(n, logits); }
+  Status fault() const override { return inner_.fault(); }
   uint32_t max_rows() const override { return max_rows_; }
 
  private:
