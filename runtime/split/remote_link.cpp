@@ -91,6 +91,10 @@ Result<BodyLink> BodyFinder::welcomed(std::shared_ptr<net::Client> client,
 
 Result<BodyLink> BodyFinder::greet(const BodyAddress& address, const HelloMessage& hello,
                                    const net::Wait& wait) {
+  if (std::shared_ptr<net::Client> asked = std::exchange(asked_, nullptr)) {
+    Result<BodyLink> link = introduce(address, std::move(asked), hello, wait);
+    if (link || answered_) return link;
+  }
   net::ClientOptions options;
   options.host = address.host;
   options.port = address.port;
@@ -109,6 +113,7 @@ Result<BodyLink> BodyFinder::introduce(const BodyAddress& address,
   const Status sent = client->send(json_.text());
   // A body that refuses at once may be gone already; what it said on leaving is here.
   const Result<net::Frame> frame = client->receive(wait.at_most(kWelcome));
+  answered_ = frame.ok();
   if (!frame) return sent.ok() ? frame.error() : sent.error();
   Result<BodyLink> link = welcomed(client, hello, *frame);
   if (!link) return link.take_error().within("body " + address.text());
@@ -116,13 +121,6 @@ Result<BodyLink> BodyFinder::introduce(const BodyAddress& address,
 }
 
 Result<BodyLink> BodyFinder::find(const HelloMessage& hello, const net::Wait& wait) {
-  // Whatever is wrong with the connection of the question, a new one tells.
-  const std::shared_ptr<net::Client> asked = std::exchange(asked_, nullptr);
-  if (asked != nullptr && asked->is_open()) {
-    Result<BodyLink> link = introduce(address(), asked, hello, wait);
-    if (link) return link;
-    asked->close();
-  }
   std::optional<Error> first;
   bool all_final = true;
   for (size_t i = 0; i < options_.bodies.size(); ++i) {

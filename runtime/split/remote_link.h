@@ -80,7 +80,8 @@ class BodyFinder {
 
   net::LoopThread& io_;
   const RemoteOptions& options_;
-  std::shared_ptr<net::Client> asked_;
+  std::shared_ptr<net::Client> asked_;  // to address()
+  bool answered_ = false;               // the last hello, with whatever
   size_t current_ = 0;
   bool final_ = false;  // the last refusal will be the same next time
   MessageReader reader_;
