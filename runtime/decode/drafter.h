@@ -3,6 +3,7 @@
 // and allocates nothing per step once warm.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <span>
@@ -38,6 +39,8 @@ struct DraftRequest {
   size_t n_certain = 0;   // the first so many are text; those behind them are a guess in flight
   uint32_t budget = 0;    // the most rows
   uint64_t position = 0;  // = text.size(): the position of the token that is guessed first
+  // Set by another thread when the draft is not wanted any more: for drafters that take long.
+  const std::atomic<bool>* cancelled = nullptr;
 };
 
 // A row whose logits the step computed.

@@ -80,11 +80,12 @@ Status Session::draft(Task& task, uint32_t base, uint32_t most) {
   Status status;
   if (position < end_position_ && most > 0) {
     const Clock::time_point start = Clock::now();
-    status = task.options.drafter->propose({text_, n_certain, most, position}, draft_);
+    status = task.options.drafter->propose({text_, n_certain, most, position, &cancelled_}, draft_);
     task.out.draft_ms += ms_since(start);
   }
   text_.resize(n_certain);
   if (!status.ok()) {
+    if (status.error().kind == ErrorKind::interrupted) return status;
     return status.take_error().within("drafter " + std::string(task.options.drafter->name()));
   }
   SPLITD_TRY(check_draft(*task.options.drafter));

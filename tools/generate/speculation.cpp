@@ -62,6 +62,7 @@ Result<std::unique_ptr<Speculation>> Speculation::make(const Context& context, L
 Status Speculation::open_draft_model(const Context& context, LocalModel& model) {
   SPLITD_ASSIGN(EngineOptions engine, read_engine_options(context));
   engine.n_ctx = 0;
+  engine.exact = false;  // a guess is none the better for it
   SPLITD_ASSIGN(const std::string path, resolve_model(context.text("draft-model")));
   SPLITD_ASSIGN(small_, LocalModel::open(path, engine));
   SPLITD_TRY(check_same_vocabulary(model.files(), small_->files()));

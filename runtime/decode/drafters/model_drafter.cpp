@@ -122,7 +122,9 @@ Status ModelDrafter::append(std::span<const uint32_t> tokens) {
                              .base = run.timeline().last_committed(),
                              .n_row = static_cast<uint32_t>(piece.size()),
                              .commit = true};
-      SPLITD_TRY(run.run(request, hidden_.data(), [] { return true; }));
+      SPLITD_TRY(run.run(request, hidden_.data(), [this] {
+        return cancelled_ == nullptr || !cancelled_->load(std::memory_order_relaxed);
+      }));
     }
     tokens_.insert(tokens_.end(), piece.begin(), piece.end());
     high_ = std::max(high_, tokens_.size());
@@ -138,6 +140,7 @@ Status ModelDrafter::follow(std::span<const uint32_t> text) {
   // What failed half way has left the parts at odds.
   if (std::exchange(is_broken_, true)) {
     tokens_.clear();
+    high_ = 0;
     SPLITD_TRY(rewind_runs(0));
   }
   const auto same = std::mismatch(tokens_.begin(), tokens_.end(), text.begin(), text.end());
@@ -185,6 +188,7 @@ Status ModelDrafter::propose(const DraftRequest& request, Draft& draft) {
     return token >= model_.embedding->config().n_vocab || token >= n_vocab();
   };
   if (std::any_of(text.begin(), text.end(), is_beyond)) return {};
+  cancelled_ = request.cancelled;
   SPLITD_TRY(follow(text));
   follow_sampler(text);
   nodes_.clear();

@@ -87,12 +87,13 @@ class ModelDrafter final : public Drafter {
   Sampler sampler_;
   std::vector<LayerRun> runs_;
   bool has_window_ = false;
-  bool is_broken_ = false;         // a computation was begun and not ended
-  size_t high_ = 0;                // the most rows since the KV was empty
-  std::vector<uint32_t> tokens_;   // whose rows are computed
-  std::vector<uint32_t> sampled_;  // what the sampler has been told
-  size_t n_prompt_ = 0;            // the first so many tokens of the text were given
-  size_t n_told_prompt_ = 0;       // n_prompt_ when the sampler was told
+  bool is_broken_ = false;                        // a computation was begun and not ended
+  const std::atomic<bool>* cancelled_ = nullptr;  // of the request at hand
+  size_t high_ = 0;                               // the most rows since the KV was empty
+  std::vector<uint32_t> tokens_;                  // whose rows are computed
+  std::vector<uint32_t> sampled_;                 // what the sampler has been told
+  size_t n_prompt_ = 0;                           // the first so many tokens of the text were given
+  size_t n_told_prompt_ = 0;                      // n_prompt_ when the sampler was told
   std::vector<float> hidden_;
   std::vector<float> logits_;  // after the last of tokens_
   std::vector<float> shares_;

@@ -129,6 +129,28 @@ TEST_P(ModelDrafters, LeavesOutTheMiddle) {
   EXPECT_EQ(generate(prompt, {}, &drafter).tokens, generate(prompt, {}, nullptr).tokens);
 }
 
+TEST_P(ModelDrafters, EndsWhenItIsCancelledAndGoesOnLater) {
+  const auto drafter = ModelDrafter::open("draft", whole(), {});
+  const auto fresh = ModelDrafter::open("draft", whole(), {});
+  ASSERT_TRUE(drafter.ok() && fresh.ok());
+  std::vector<uint32_t> text(40, 3);
+  std::atomic<bool> cancelled{false};
+  Draft draft, wanted;
+  ASSERT_TRUE((*drafter)->propose({text, 40, 8, 40, &cancelled}, draft).ok());
+  cancelled = true;
+  text.insert(text.end(), {4, 5, 6});
+  Status status = (*drafter)->propose({text, 43, 8, 43, &cancelled}, draft);
+  ASSERT_FALSE(status.ok());
+  EXPECT_EQ(status.error().kind, ErrorKind::interrupted);
+  cancelled = false;
+  draft.clear();
+  ASSERT_TRUE((*drafter)->propose({text, 43, 8, 43, &cancelled}, draft).ok());
+  ASSERT_TRUE((*fresh)->propose({text, 43, 8, 43}, wanted).ok());
+  EXPECT_GT(draft.size(), 0u);
+  EXPECT_EQ(draft.tokens, wanted.tokens);
+  EXPECT_EQ(draft.probabilities, wanted.probabilities);
+}
+
 TEST_P(ModelDrafters, GuessesNothingBeyondItsContextOrVocabulary) {
   const auto drafter = ModelDrafter::open("draft", whole(12), {});
   ASSERT_TRUE(drafter.ok());
