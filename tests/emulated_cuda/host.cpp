@@ -55,6 +55,14 @@ cudaError_t cudaGetLastError() {
 cudaError_t cudaSetDevice(int device) {
   return device == 0 ? cudaSuccess : cudaErrorNoDevice;
 }
+cudaError_t cudaGetDeviceCount(int* out) {
+  *out = 1;
+  return cudaSuccess;
+}
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp* out, int) {
+  *out = {"emulated"};
+  return cudaSuccess;
+}
 cudaError_t cudaDeviceGetAttribute(int* out, cudaDeviceAttr, int) {
   *out = 0;  // sm_0: nobody mistakes it for a real one
   return cudaSuccess;

@@ -62,6 +62,7 @@ class CudaBackend final : public Backend {
         table_(*options.table),
         exact_(options.exact),
         device_(options.device),
+        device_ms_(options.device_ms),
         graphs_(options.graphs) {}
 
   // Which device a thread speaks to is the thread's own.
@@ -72,12 +73,14 @@ class CudaBackend final : public Backend {
     if (fault_ == cudaSuccess) fault_ = error;
   }
   void wait();
+  double elapsed_ms();
   void take_floats(const float* from, float* to, size_t n) const;
 
   const ModelConfig config_;
   const kernels::KernelTable& table_;
   const bool exact_;
   const int device_;
+  double* const device_ms_;
   std::string architecture_;
   cudaStream_t stream_ = nullptr;
   cudaError_t fault_ = cudaSuccess;
@@ -89,6 +92,7 @@ class CudaBackend final : public Backend {
   std::optional<CudaBatch> batch_;
   CudaGraphs graphs_;
   cudaEvent_t ran_[kMostAhead] = {};  // the runs of layers that the device was given last
+  cudaEvent_t timed_[2] = {};         // a batch's begin and end; with device_ms_
   DeviceInbox moves_;                 // of rows of KV
   std::vector<uint32_t> move_list_;
   PinnedBuffer host_rows_;  // to and from the head
@@ -131,7 +135,7 @@ CudaBackend::~CudaBackend() {
   cudaSetDevice(device_);
   cudaStreamSynchronize(stream_);
   graphs_.clear();
-  for (cudaEvent_t event : ran_) {
+  for (cudaEvent_t event : {ran_[0], ran_[1], timed_[0], timed_[1]}) {
     if (event != nullptr) cudaEventDestroy(event);
   }
   cudaStreamDestroy(stream_);
@@ -143,6 +147,10 @@ Status CudaBackend::reserve() {
   for (cudaEvent_t& event : ran_) {
     SPLITD_TRY(
         cuda_status(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "make an event"));
+  }
+  for (cudaEvent_t& event : timed_) {
+    if (device_ms_ == nullptr) break;
+    SPLITD_TRY(cuda_status(cudaEventCreateWithFlags(&event, cudaEventDefault), "make an event"));
   }
   SPLITD_TRY(moves_.reserve(kMovesBytes));
   const size_t logits = sizeof(float) * kProjectRows * config_.n_vocab;
@@ -173,6 +181,12 @@ Result<std::unique_ptr<Kv>> CudaBackend::make_kv(const KvShape& shape) {
 void CudaBackend::wait() {
   check(cudaStreamSynchronize(stream_));
   moves_.restart();
+}
+
+double CudaBackend::elapsed_ms() {
+  float ms = 0;
+  check(cudaEventElapsedTime(&ms, timed_[0], timed_[1]));
+  return ms;
 }
 
 // What the device sent to pinned memory; NaN once it is broken, for what lies there is old.
@@ -215,6 +229,7 @@ bool CudaBackend::forward(std::span<const BatchRow> rows, float* hidden, LayerRa
                           const std::function<bool()>& go_on) {
   if (rows.empty() || range.begin == range.end) return go_on();
   use();
+  if (device_ms_ != nullptr) check(cudaEventRecord(timed_[0], stream_));
   check(batch_->send(rows, hidden, graphs_.bucket(rows.size()), stream_));
   const std::vector<CudaGraph>* graphs = nullptr;
   if (batch_->is_fixed() && rows.size() <= CudaGraphs::kMostRows && fault_ == cudaSuccess) {
@@ -237,7 +252,9 @@ bool CudaBackend::forward(std::span<const BatchRow> rows, float* hidden, LayerRa
     check(cudaEventRecord(before_last, stream_));
   }
   if (went_through && fault_ == cudaSuccess) check(batch_->fetch(stream_));
+  if (device_ms_ != nullptr) check(cudaEventRecord(timed_[1], stream_));
   wait();
+  if (device_ms_ != nullptr) *device_ms_ = elapsed_ms();
   if (!went_through) return false;
   take_floats(batch_->hidden().data(), hidden, rows.size() * config_.d_model);
   return true;

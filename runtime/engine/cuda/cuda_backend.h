@@ -19,6 +19,8 @@ struct CudaOptions {
   bool exact = false;                           // --compute f32
   bool graphs = true;                           // steps are captured and replayed
   ProgressFn progress = {};                     // bytes of weights on the device
+  // Set after each batch, for benches: from its first copy to its last on the device's clock.
+  double* device_ms = nullptr;
 };
 
 // Weights are uploaded; only the embedding table has to outlive the backend. Refuses what the
