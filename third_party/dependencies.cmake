@@ -43,7 +43,7 @@ endif()
 # CUDA 13. CMake 3.25 does not know nvcc's C++20 flag, so it is told.
 if(SPLITD_CUDA)
   # What the nvcc here knows no code for is left out, before CMake takes it for a broken compiler.
-  find_program(SPLITD_NVCC nvcc HINTS $ENV{CUDA_PATH}/bin /usr/local/cuda/bin)
+  find_program(SPLITD_NVCC NAMES ${CMAKE_CUDA_COMPILER} $ENV{CUDACXX} nvcc PATHS /usr/local/cuda/bin)
   if(CMAKE_CUDA_ARCHITECTURES AND SPLITD_NVCC)
     execute_process(COMMAND ${SPLITD_NVCC} --list-gpu-code
       OUTPUT_VARIABLE known ERROR_QUIET RESULT_VARIABLE failed)
