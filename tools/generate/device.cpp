@@ -84,8 +84,11 @@ Result<std::unique_ptr<Backend>> make_backend([[maybe_unused]] DeviceChoice& cho
   // Nothing to compute needs no GPU.
   const bool has_work = weights.range.begin != weights.range.end || weights.head.data != nullptr;
   if (choice.is_cuda && has_work) {
-    Result<std::unique_ptr<Backend>> made = make_cuda_backend(
-        config, weights, {choice.index, options.table, options.exact, options.progress});
+    Result<std::unique_ptr<Backend>> made = make_cuda_backend(config, weights,
+                                                              {.device = choice.index,
+                                                               .table = options.table,
+                                                               .exact = options.exact,
+                                                               .progress = options.progress});
     if (made || choice.is_fixed || made.error().kind == ErrorKind::interrupted) return made;
     choice = {.why = made.error().message};
   }
