@@ -15,7 +15,7 @@
 //
 // A batch that has begun is finished, as other sessions depend on it, unless all of its rows have
 // died: a deadline that passes meanwhile makes next() late by up to one batch. To cancel, submit a
-// rewind from another thread: it is effective within one layer, on a GPU within three eighths of
+// rewind from another thread: it is effective within one layer, on a GPU within a quarter of
 // them (runtime/engine/cuda/cuda_graphs.h).
 #pragma once
 

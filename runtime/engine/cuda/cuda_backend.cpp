@@ -26,7 +26,7 @@ namespace gpu = kernels::cuda;
 
 constexpr int kKernelRevision = 1;  // counts up when a kernel's results change
 constexpr uint32_t kMaxRows = 256;
-constexpr uint32_t kMostAhead = 2;  // runs of layers
+constexpr uint32_t kMostAhead = 2;  // runs of layers: one at work, one behind it
 constexpr size_t kMovesBytes = size_t{2} << 20;
 constexpr uint32_t kProjectRows = 64;  // whose logits are on the device together
 
@@ -222,9 +222,8 @@ void CudaBackend::move_rows(Kv& kv, std::span<const SlotMove> moves) {
   }
 }
 
-// The device is given no more than two runs of layers ahead of the one at work: as much as it needs
-// to be kept busy, and so little that a batch that nobody wants is soon given up. A run is a layer,
-// or what a graph holds.
+// The device is given one run of layers while it is at another: as much as keeps it busy, and so
+// little that a batch that nobody wants is soon given up. A run is a layer, or what a graph holds.
 bool CudaBackend::forward(std::span<const BatchRow> rows, float* hidden, LayerRange range,
                           const std::function<bool()>& go_on) {
   if (rows.empty() || range.begin == range.end) return go_on();
@@ -239,8 +238,8 @@ bool CudaBackend::forward(std::span<const BatchRow> rows, float* hidden, LayerRa
       graphs != nullptr ? static_cast<uint32_t>(graphs->size()) : range.end - range.begin;
   bool went_through = true;
   for (uint32_t i = 0; i < n_run && fault_ == cudaSuccess; ++i) {
-    cudaEvent_t& before_last = ran_[i % kMostAhead];
-    if (i >= kMostAhead) check(cudaEventSynchronize(before_last));
+    const cudaEvent_t done = ran_[i % kMostAhead];  // of run i − 2, then of this one
+    if (i >= kMostAhead) check(cudaEventSynchronize(done));
     went_through = go_on();
     if (!went_through) break;
     const LayerRange run = CudaGraphs::part(range, i, n_run);
@@ -249,7 +248,7 @@ bool CudaBackend::forward(std::span<const BatchRow> rows, float* hidden, LayerRa
       graphs = nullptr;
     }
     if (graphs == nullptr) check(layers_->run(batch_->step(), run, range, stream_));
-    check(cudaEventRecord(before_last, stream_));
+    check(cudaEventRecord(done, stream_));
   }
   if (went_through && fault_ == cudaSuccess) check(batch_->fetch(stream_));
   if (device_ms_ != nullptr) check(cudaEventRecord(timed_[1], stream_));
