@@ -46,6 +46,33 @@ int set_session(void* self, const mbedtls_ssl_session* session) {
 }
 #endif
 
+#if defined(SPLITD_TLS13)
+// A ticket is a name: the session itself stays here, as with ids. Unlike an identity it begins with
+// a zero; the rest is random.
+constexpr size_t kTicketBytes = 33;
+
+int write_ticket(void* self, const mbedtls_ssl_session* session, unsigned char* start,
+                 const unsigned char* end, size_t* length, uint32_t* seconds) {
+  auto& state = *static_cast<TlsContext::State*>(self);
+  if (static_cast<size_t>(end - start) < kTicketBytes) return MBEDTLS_ERR_SSL_BUFFER_TOO_SMALL;
+  if (const int code = mbedtls_ctr_drbg_random(state.random.context(), start, kTicketBytes)) {
+    return code;
+  }
+  start[0] = 0;
+  *length = kTicketBytes;
+  *seconds = static_cast<uint32_t>(limits::kTlsSessionLife / std::chrono::seconds(1));
+  store_session(state, {reinterpret_cast<const char*>(start), kTicketBytes}, session);
+  return 0;
+}
+
+int parse_ticket(void* self, mbedtls_ssl_session* into, unsigned char* ticket, size_t length) {
+  auto& state = *static_cast<TlsContext::State*>(self);
+  const std::string_view name(reinterpret_cast<const char*>(ticket), length);
+  // To mbedTLS: no ticket of this server.
+  return recall_session(state, name, into) == 0 ? 0 : MBEDTLS_ERR_SSL_INVALID_MAC;
+}
+#endif
+
 const unsigned char* bytes_of(std::string_view text) {
   return reinterpret_cast<const unsigned char*>(text.data());
 }
@@ -101,10 +128,12 @@ int TlsContext::State::find_key(void* self, mbedtls_ssl_context* ssl, const unsi
                                 size_t length) {
   const State& state = *static_cast<State*>(self);
   const std::string_view name(reinterpret_cast<const char*>(identity), length);
+  if (name.starts_with('\0')) return 1;  // a ticket that is forgotten: its owner has other proof
   // An unknown name is not refused here: who asks learns nothing that a wrong key would not say.
   std::string_view key = state.decoy.reveal();
   state.handshaking->identity.clear();
   state.handshaking->recalled = false;
+  state.handshaking->asked_for_key = true;
   for (const PskEntry& entry : state.keys) {
     if (entry.identity != name) continue;
     key = entry.key.reveal();
@@ -172,6 +201,18 @@ Status TlsContext::State::configure() {
   // A server demands a certificate wherever the suite has one.
   mbedtls_ssl_conf_authmode(&config, MBEDTLS_SSL_VERIFY_REQUIRED);
   if (server) mbedtls_ssl_conf_session_cache(&config, this, get_session, set_session);
+#if defined(SPLITD_TLS13)
+  if (server) {
+    mbedtls_ssl_conf_session_tickets_cb(&config, write_ticket, parse_ticket, this);
+  } else {
+    mbedtls_ssl_conf_tls13_enable_signal_new_session_tickets(
+        &config, MBEDTLS_SSL_TLS1_3_SIGNAL_NEW_SESSION_TICKETS_ENABLED);
+  }
+#endif
+  // Between splitd's ends TLS 1.2 has ids.
+  if (!server && !web) {
+    mbedtls_ssl_conf_session_tickets(&config, MBEDTLS_SSL_SESSION_TICKETS_DISABLED);
+  }
   return {};
 }
 
@@ -196,16 +237,38 @@ Status TlsContext::State::load(const TlsOptions& options, bool is_server) {
   mbedtls_ssl_conf_ciphersuites(&config, !has_keys          ? kCertificateSuites
                                          : !has_certificate ? kPskSuites
                                                             : kAllSuites);
-#if MBEDTLS_VERSION_MAJOR >= 3 && defined(MBEDTLS_SSL_PROTO_TLS1_3)
+#if defined(SPLITD_TLS13)
+  // Certificates with tickets: the first handshake has no key, those that take it up again have.
   mbedtls_ssl_conf_tls13_key_exchange_modes(
-      &config, (has_keys ? MBEDTLS_SSL_TLS1_3_KEY_EXCHANGE_MODE_PSK_EPHEMERAL : 0) |
-                   (has_certificate ? MBEDTLS_SSL_TLS1_3_KEY_EXCHANGE_MODE_EPHEMERAL : 0));
+      &config, has_certificate ? MBEDTLS_SSL_TLS1_3_KEY_EXCHANGE_MODE_EPHEMERAL_ALL
+                               : MBEDTLS_SSL_TLS1_3_KEY_EXCHANGE_MODE_PSK_EPHEMERAL);
 #endif
+  return {};
+}
+
+Status TlsContext::State::load_web(const std::string& ca_file) {
+  web = true;
+  SPLITD_TRY(configure());
+  mbedtls_ssl_conf_ciphersuites(&config, kCertificateSuites);
+#if defined(SPLITD_TLS13)
+  mbedtls_ssl_conf_tls13_key_exchange_modes(&config,
+                                            MBEDTLS_SSL_TLS1_3_KEY_EXCHANGE_MODE_EPHEMERAL_ALL);
+#endif
+  SPLITD_TRY(load_certificates(authorities, ca_file));
+  mbedtls_ssl_conf_ca_chain(&config, &authorities, nullptr);
   return {};
 }
 
 TlsContext::TlsContext(std::unique_ptr<State> state) : state_(std::move(state)) {}
 TlsContext::~TlsContext() = default;
+
+bool TlsContext::has_tls13() {
+#if defined(SPLITD_TLS13)
+  return true;
+#else
+  return false;
+#endif
+}
 
 Result<std::shared_ptr<TlsContext>> TlsContext::server(const TlsOptions& options) {
   auto state = std::make_unique<State>();
@@ -216,6 +279,12 @@ Result<std::shared_ptr<TlsContext>> TlsContext::server(const TlsOptions& options
 Result<std::shared_ptr<TlsContext>> TlsContext::client(const TlsOptions& options) {
   auto state = std::make_unique<State>();
   SPLITD_TRY(state->load(options, false));
+  return std::shared_ptr<TlsContext>(new TlsContext(std::move(state)));
+}
+
+Result<std::shared_ptr<TlsContext>> TlsContext::web_client(const std::string& ca_file) {
+  auto state = std::make_unique<State>();
+  SPLITD_TRY(state->load_web(ca_file));
   return std::shared_ptr<TlsContext>(new TlsContext(std::move(state)));
 }
 

@@ -1,7 +1,8 @@
-// Owns: what one end of a splitd connection proves itself with and whom it believes: pre-shared
-// keys (ECDHE-PSK), or a certificate and the authority of the other side's (mutual X.509); and the
-// TLS sessions that can be resumed. mbedTLS stays inside. Key files that others can read are
-// refused; keys are wiped. Thread-safe once created; shared by the connections of a process.
+// Owns: what one end of a TLS connection proves itself with and whom it believes: pre-shared keys
+// (ECDHE-PSK), a certificate and the authority of the other side's (mutual X.509), or only the
+// authorities of the web's servers; and the sessions that can be resumed. mbedTLS stays inside. Key
+// files that others can read are refused; keys are wiped. Thread-safe once created; shared by the
+// connections of a process.
 #pragma once
 
 #include <memory>
@@ -25,6 +26,12 @@ class TlsContext {
  public:
   static Result<std::shared_ptr<TlsContext>> server(const TlsOptions& options);
   static Result<std::shared_ptr<TlsContext>> client(const TlsOptions& options);
+  // For servers of the web, whose certificates the authorities in `ca_file` (PEM) sign.
+  static Result<std::shared_ptr<TlsContext>> web_client(const std::string& ca_file);
+  // Whether the library speaks it. Sessions with keys are then never resumed: nothing would be
+  // saved.
+  static bool has_tls13();
+
   ~TlsContext();
   TlsContext(const TlsContext&) = delete;
   TlsContext& operator=(const TlsContext&) = delete;

@@ -19,7 +19,8 @@ struct PeerProof {
   std::string identity;  // "psk:NAME", "cert:NAME"
   uint32_t refusal = 0;  // flags of all certificates in the chain
   bool saw_certificate = false;
-  bool recalled = false;  // server: from a session that it had saved
+  bool asked_for_key = false;  // server: for that of the identity, or of nobody that it knows
+  bool recalled = false;       // server: from a session that it had saved
 };
 
 struct TlsContext::State {
@@ -37,6 +38,7 @@ struct TlsContext::State {
   State& operator=(const State&) = delete;
 
   Status load(const TlsOptions& options, bool is_server);
+  Status load_web(const std::string& ca_file);
   Status load_keys(const TlsOptions& options);
   Status load_certificate(const TlsOptions& options);
   Status configure();
@@ -48,6 +50,7 @@ struct TlsContext::State {
                       size_t length);
 
   bool server = false;
+  bool web = false;  // a client that proves nothing
   bool has_keys = false;
   bool has_certificate = false;
   TlsRandom random;

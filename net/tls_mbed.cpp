@@ -16,11 +16,13 @@ namespace splitd::net {
 
 // ChaCha20 first: mbedTLS's GCM is slower even with AES instructions (0.30 against 0.49 GB/s on a
 // Xeon), and far slower without them.
-#if MBEDTLS_VERSION_MAJOR >= 3 && defined(MBEDTLS_SSL_PROTO_TLS1_3)
+#if defined(SPLITD_TLS13)
+const std::string_view kTlsOffer = "TLS 1.2 and 1.3 with ECDHE and ChaCha20-Poly1305 or AES-GCM";
 #define SPLITD_TLS13_SUITES                                                   \
   MBEDTLS_TLS1_3_CHACHA20_POLY1305_SHA256, MBEDTLS_TLS1_3_AES_128_GCM_SHA256, \
       MBEDTLS_TLS1_3_AES_256_GCM_SHA384,
 #else
+const std::string_view kTlsOffer = "TLS 1.2 with ECDHE and ChaCha20-Poly1305 or AES-GCM";
 #define SPLITD_TLS13_SUITES
 #endif
 #define SPLITD_CERTIFICATE_SUITES                          \
@@ -64,6 +66,9 @@ Status configure_tls(mbedtls_ssl_config& config, int end, TlsRandom& random) {
     // The library would take the largest curve first, which doubles the handshake's arithmetic.
 #if MBEDTLS_VERSION_MAJOR >= 3
   mbedtls_ssl_conf_min_tls_version(&config, MBEDTLS_SSL_VERSION_TLS1_2);
+#if !defined(SPLITD_TLS13)
+  mbedtls_ssl_conf_max_tls_version(&config, MBEDTLS_SSL_VERSION_TLS1_2);
+#endif
   static const uint16_t kGroups[] = {
       MBEDTLS_SSL_IANA_TLS_GROUP_SECP256R1, MBEDTLS_SSL_IANA_TLS_GROUP_X25519,
       MBEDTLS_SSL_IANA_TLS_GROUP_SECP384R1, MBEDTLS_SSL_IANA_TLS_GROUP_SECP521R1,

@@ -17,6 +17,11 @@
 
 #include "runtime/base/result.h"
 
+// Before 3.6.1 clients cannot tell tickets from errors.
+#if MBEDTLS_VERSION_NUMBER >= 0x03060100 && defined(MBEDTLS_SSL_PROTO_TLS1_3)
+#define SPLITD_TLS13
+#endif
+
 namespace splitd::net {
 
 class TlsRandom {
@@ -37,7 +42,9 @@ class TlsRandom {
 // random source outlives the configuration.
 [[nodiscard]] Status configure_tls(mbedtls_ssl_config& config, int end, TlsRandom& random);
 
-// Forward secrecy and authenticated encryption; each list ends with 0.
+// Forward secrecy and authenticated encryption; each list ends with 0. In words what servers of the
+// web are offered.
+extern const std::string_view kTlsOffer;
 extern const int kCertificateSuites[];
 extern const int kPskSuites[];
 extern const int kAllSuites[];

@@ -9,6 +9,35 @@
 #include "net/tls_context_state.h"
 
 namespace splitd::net {
+namespace {
+
+#if MBEDTLS_VERSION_MAJOR >= 3
+constexpr int kNoCommonHandshake = MBEDTLS_ERR_SSL_HANDSHAKE_FAILURE;
+#else
+constexpr int kNoCommonHandshake = MBEDTLS_ERR_SSL_NO_CIPHER_CHOSEN;
+#endif
+
+bool wants_more(int code) {
+  return code == MBEDTLS_ERR_SSL_WANT_READ || code == MBEDTLS_ERR_SSL_WANT_WRITE;
+}
+
+bool is_tls13([[maybe_unused]] const mbedtls_ssl_context& ssl) {
+#if defined(SPLITD_TLS13)
+  return mbedtls_ssl_get_version_number(&ssl) == MBEDTLS_SSL_VERSION_TLS1_3;
+#else
+  return false;
+#endif
+}
+
+bool is_new_ticket([[maybe_unused]] int code) {
+#if defined(SPLITD_TLS13)
+  return code == MBEDTLS_ERR_SSL_RECEIVED_NEW_SESSION_TICKET;
+#else
+  return false;
+#endif
+}
+
+}  // namespace
 
 struct TlsSession::State {
   State(std::shared_ptr<TlsContext> the_context, std::string the_host, std::string the_peer,
@@ -29,8 +58,11 @@ struct TlsSession::State {
   static int verify(void* self, mbedtls_x509_crt* certificate, int depth, uint32_t* flags);
 
   void offer_session();
+  void save_session();
+  void take_ticket();
   Status finish_handshake();
   Error handshake_error(int code) const;
+  Error read_error(int code) const;
 
   std::shared_ptr<TlsContext> context;
   std::string host;
@@ -39,7 +71,9 @@ struct TlsSession::State {
   ByteBuffer& out;
   mbedtls_ssl_context ssl;
   PeerProof proof;
-  std::string offered_id;  // of the session that a client wants to take up again
+  bool offered = false;    // a client wants to take up a session again
+  std::string offered_id;  // … and its id
+  bool heard = false;      // something came after the handshake
   bool established = false;
   bool resumed = false;
   bool ended = false;
@@ -64,11 +98,11 @@ int TlsSession::State::verify(void* self, mbedtls_x509_crt* certificate, int dep
   auto& state = *static_cast<State*>(self);
   state.proof.saw_certificate = true;
   state.proof.recalled = false;
-  if (depth == 0) {
-    const bool is_client = !state.context->state().server;
-    if (is_client && !certificate_names(*certificate, state.host)) {
-      *flags |= MBEDTLS_X509_BADCERT_CN_MISMATCH;
-    }
+  const bool is_server = state.context->state().server;
+  if (depth == 0 && !is_server && !certificate_names(*certificate, state.host)) {
+    *flags |= MBEDTLS_X509_BADCERT_CN_MISMATCH;
+  }
+  if (depth == 0 && is_server) {
     const std::string owner = certificate_owner(*certificate);
     if (owner.empty()) *flags |= MBEDTLS_X509_BADCERT_OTHER;  // nobody to count
     state.proof.identity = "cert:" + owner;
@@ -88,8 +122,9 @@ Result<std::unique_ptr<TlsSession>> TlsSession::create(std::shared_ptr<TlsContex
   TlsContext::State& shared = state->context->state();
   int code = mbedtls_ssl_setup(&state->ssl, &shared.config);
   if (code == 0 && !shared.server) {
-    // Addresses have no place in SNI; and with a key nobody's certificate is looked at.
-    const bool named = shared.has_certificate && ip_bytes(host).empty();
+    // Addresses have no place in SNI; and with a key nobody's certificate is looked at. The
+    // library's own check of a DNS name stays on beside ours.
+    const bool named = !shared.has_keys && ip_bytes(host).empty();
     code = mbedtls_ssl_set_hostname(&state->ssl, named ? host.c_str() : nullptr);
   }
   if (code != 0) return failed("cannot set up TLS: " + tls_text(code));
@@ -105,9 +140,36 @@ void TlsSession::State::offer_session() {
   mbedtls_ssl_session saved;
   mbedtls_ssl_session_init(&saved);
   if (shared.recall(peer, saved) != nullptr && mbedtls_ssl_set_session(&ssl, &saved) == 0) {
+    offered = true;
     offered_id = tls_session_id(saved);
   }
   mbedtls_ssl_session_free(&saved);
+}
+
+// Of a verified server, with the lock held. In TLS 1.3 a session can be taken up again once the
+// server has sent a ticket, in TLS 1.2 after the handshake.
+void TlsSession::State::save_session() {
+  TlsContext::State& shared = context->state();
+  mbedtls_ssl_session session;
+  mbedtls_ssl_session_init(&session);
+  if (mbedtls_ssl_get_session(&ssl, &session) == 0) {
+    // With keys nothing but the id tells; else a server that is believed without a certificate.
+    if (!established) {
+      const std::string id(tls_session_id(session));
+      resumed =
+          offered && (shared.has_keys ? !id.empty() && id == offered_id : !proof.saw_certificate);
+    }
+    // With keys a ticket saves nothing: TLS 1.3 agrees on new ones either way, and nobody signs.
+    if (is_tls13(ssl) ? established && !shared.has_keys : !established) {
+      shared.remember(peer, session, proof.identity);
+    }
+  }
+  mbedtls_ssl_session_free(&session);
+}
+
+void TlsSession::State::take_ticket() {
+  const std::lock_guard lock(context->state().mutex);
+  save_session();
 }
 
 // With the lock held.
@@ -120,14 +182,10 @@ Status TlsSession::State::finish_handshake() {
     established = true;
     return {};
   }
-  mbedtls_ssl_session session;
-  mbedtls_ssl_session_init(&session);
-  if (mbedtls_ssl_get_session(&ssl, &session) == 0) {
-    const std::string id(tls_session_id(session));
-    resumed = !id.empty() && id == offered_id;
-    shared.remember(peer, session, proof.identity);
+  if (!shared.has_keys && mbedtls_ssl_get_verify_result(&ssl) != 0) {
+    return peer_error("the TLS peer's certificate was not verified");  // as above
   }
-  mbedtls_ssl_session_free(&session);
+  save_session();
   established = true;
   return {};
 }
@@ -138,14 +196,20 @@ Error TlsSession::State::handshake_error(int code) const {
   if (proof.refusal != 0) {
     return peer_error(what + "the peer's certificate is refused: " + refusal_text(proof.refusal));
   }
-  if (code == MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE && !shared.server) {
-    if (shared.has_keys) {
-      return peer_error(what + "the peer refuses the identity " + quoted(shared.keys[0].identity) +
-                        ": it has another key for it, or none, or takes certificates only");
-    }
+  // TLS 1.3: a server that takes certificates only answers with one, which the library refuses.
+  const bool refused = code == MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE || code == kNoCommonHandshake;
+  if (refused && shared.web) {
+    return peer_error(what + tls_text(code) + " (offered: " + std::string(kTlsOffer) + ")");
+  }
+  if (refused && !shared.server && shared.has_keys) {
+    return peer_error(what + "the peer refuses the identity " + quoted(shared.keys[0].identity) +
+                      ": it has another key for it, or none, or takes certificates only");
+  }
+  if (refused && !shared.server) {
     return peer_error(what + "the peer refuses this end's certificate, or takes keys only");
   }
-  if (shared.server && shared.has_keys && code == MBEDTLS_ERR_SSL_INVALID_MAC) {
+  // What a key that does not fit is called in TLS 1.2 and in 1.3.
+  if (proof.asked_for_key && (code == MBEDTLS_ERR_SSL_INVALID_MAC || code == kNoCommonHandshake)) {
     return peer_error(what + (proof.identity.empty() ? std::string("an unknown identity")
                                                      : "a wrong key for " + proof.identity));
   }
@@ -158,29 +222,46 @@ Result<bool> TlsSession::handshake() {
   TlsContext::State& shared = state.context->state();
   const std::lock_guard lock(shared.mutex);
   shared.handshaking = &state.proof;
-  int code = mbedtls_ssl_handshake(&state.ssl);
+  const int code = mbedtls_ssl_handshake(&state.ssl);
   shared.handshaking = nullptr;
-  if (code == MBEDTLS_ERR_SSL_WANT_READ || code == MBEDTLS_ERR_SSL_WANT_WRITE) return false;
+  if (wants_more(code)) return false;
   if (code != 0) return state.handshake_error(code);
   SPLITD_TRY(state.finish_handshake());
   return true;
 }
 
+// In TLS 1.3 a client is through before the server has looked at what it proved: a refusal is what
+// the server says first. mbedTLS encrypts that alert with the handshake's keys, which its own
+// client no longer has.
+Error TlsSession::State::read_error(int code) const {
+  const bool refusal =
+      code == MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE || code == MBEDTLS_ERR_SSL_INVALID_MAC;
+  if (refusal && !heard && !context->state().server && is_tls13(ssl)) {
+    return handshake_error(MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE);
+  }
+  return peer_error("TLS: " + tls_text(code));
+}
+
 Result<size_t> TlsSession::read(std::span<std::byte> into) {
   State& state = *state_;
   while (!state.ended) {
+    const size_t before = state.in.size();
     const int code =
         mbedtls_ssl_read(&state.ssl, reinterpret_cast<unsigned char*>(into.data()), into.size());
-    if (code > 0) return static_cast<size_t>(code);
-    if (code == MBEDTLS_ERR_SSL_WANT_READ || code == MBEDTLS_ERR_SSL_WANT_WRITE) return size_t{0};
-    if (code == MBEDTLS_ERR_SSL_PEER_CLOSE_NOTIFY) {
-      state.ended = true;
-      break;
+    if (wants_more(code)) {
+      if (state.in.size() == before) break;
+      continue;  // a ticket was read, and is looked at by the next call
     }
-#if defined(MBEDTLS_ERR_SSL_RECEIVED_NEW_SESSION_TICKET)
-    if (code == MBEDTLS_ERR_SSL_RECEIVED_NEW_SESSION_TICKET) continue;  // TLS 1.3: news, no error
-#endif
-    return peer_error("TLS: " + tls_text(code));
+    if (code < 0 && code != MBEDTLS_ERR_SSL_PEER_CLOSE_NOTIFY && !is_new_ticket(code)) {
+      return state.read_error(code);
+    }
+    state.heard = true;
+    if (code > 0) return static_cast<size_t>(code);
+    if (is_new_ticket(code)) {
+      state.take_ticket();
+    } else {
+      state.ended = true;
+    }
   }
   return size_t{0};
 }
@@ -194,10 +275,13 @@ bool TlsSession::has_unread() const {
 }
 
 Result<size_t> TlsSession::write(std::span<const std::byte> bytes) {
-  const int code = mbedtls_ssl_write(
-      &state_->ssl, reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size());
-  if (code < 0) return peer_error("TLS: " + tls_text(code));
-  return static_cast<size_t>(code);
+  while (true) {
+    const int code = mbedtls_ssl_write(
+        &state_->ssl, reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size());
+    if (code >= 0) return static_cast<size_t>(code);
+    if (!is_new_ticket(code)) return peer_error("TLS: " + tls_text(code));
+    state_->take_ticket();
+  }
 }
 
 void TlsSession::say_goodbye() {

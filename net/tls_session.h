@@ -1,6 +1,7 @@
-// Owns: one TLS connection between splitd's ends, without a socket: bytes of the wire come from a
-// buffer and go to one. Nothing is allocated per record. Refuses TLS below 1.2, suites without
-// forward secrecy, and peers that prove nothing. A session belongs to one thread at a time.
+// Owns: one TLS connection, of splitd's ends or to a server of the web, without a socket: bytes of
+// the wire come from a buffer and go to one. Nothing is allocated per record. Refuses TLS
+// below 1.2, suites without forward secrecy, and peers that prove nothing. A session belongs to one
+// thread at a time.
 #pragma once
 
 #include <cstddef>

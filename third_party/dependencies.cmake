@@ -14,7 +14,7 @@ find_path(TOMLPP_INCLUDE_DIR toml++/toml.h REQUIRED)
 add_library(splitd_tomlpp INTERFACE)
 target_include_directories(splitd_tomlpp SYSTEM INTERFACE ${TOMLPP_INCLUDE_DIR})
 
-# mbedTLS 2.28 or 3.x: no CMake config and no .pc in Debian 12.
+# mbedTLS 2.28 or 3.6: no CMake config and no .pc in Debian 12.
 if(SPLITD_NET)
   find_path(MBEDTLS_INCLUDE_DIR mbedtls/ssl.h)
   find_library(MBEDTLS_LIBRARY mbedtls)

@@ -1,5 +1,5 @@
-// Any bytes as a file of pre-shared keys: what is accepted has good identities, each once, and whole
-// keys, and reads the same again when written by the book; no message holds a key.
+// Any bytes as a file of pre-shared keys: what is accepted has good identities, each once, and
+// whole keys, and reads the same again when written by the book; no message holds a key.
 #include <cstdlib>
 #include <string>
 #include <string_view>

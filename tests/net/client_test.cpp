@@ -198,7 +198,7 @@ TEST(ClientAlone, ASilentServerIsDead) {
 TEST_P(ClientTest, AReconnectTakesTheSessionUpAgain) {
   EchoServer server(server_options);
   EXPECT_FALSE(connect(to(server))->is_resumed());
-  EXPECT_EQ(connect(to(server))->is_resumed(), GetParam().tls);
+  EXPECT_EQ(connect(to(server))->is_resumed(), GetParam().tls && !TlsContext::has_tls13());
 }
 
 INSTANTIATE_TEST_SUITE_P(Transports, ClientTest,

@@ -4,6 +4,7 @@
 #include <mbedtls/entropy.h>
 #include <mbedtls/ssl.h>
 #include <mbedtls/ssl_cache.h>
+#include <mbedtls/ssl_ticket.h>
 #include <mbedtls/version.h>
 #include <mbedtls/x509_crt.h>
 
@@ -54,9 +55,18 @@ struct TestServer::Tls {
     mbedtls_ssl_conf_rng(&config, mbedtls_ctr_drbg_random, &random);
     mbedtls_ssl_conf_session_cache(&config, &cache, mbedtls_ssl_cache_get, mbedtls_ssl_cache_set);
     must(mbedtls_ssl_conf_own_cert(&config, &certificate, &key) == 0, "certificate");
+    mbedtls_ssl_ticket_init(&tickets);
+#if MBEDTLS_VERSION_MAJOR >= 3
+    must(mbedtls_ssl_ticket_setup(&tickets, mbedtls_ctr_drbg_random, &random,
+                                  MBEDTLS_CIPHER_AES_256_GCM, 3600) == 0,
+         "tickets");
+    mbedtls_ssl_conf_session_tickets_cb(&config, mbedtls_ssl_ticket_write, mbedtls_ssl_ticket_parse,
+                                        &tickets);
+#endif
   }
   ~Tls() {
     mbedtls_ssl_config_free(&config);
+    mbedtls_ssl_ticket_free(&tickets);
     mbedtls_ssl_cache_free(&cache);
     mbedtls_pk_free(&key);
     mbedtls_x509_crt_free(&certificate);
@@ -70,6 +80,7 @@ struct TestServer::Tls {
   mbedtls_pk_context key;
   mbedtls_ssl_config config;
   mbedtls_ssl_cache_context cache;
+  mbedtls_ssl_ticket_context tickets;  // of TLS 1.3, which has no ids
   std::mutex mutex;  // one handshake step at a time: the key caches tables inside itself
 };
 

@@ -50,12 +50,7 @@ class Tls : public ::testing::Test {
   std::string ca_file = write_authority(dir.path());
 };
 
-TEST_F(Tls, CarriesBytesAndEndsOrderly) {
-  const TestServer server(hello, local_identity());
-  const auto client = client_trusting(ca_file);
-  Greeted greeted = greet(*client, server, "localhost");
-  ASSERT_TRUE(greeted.status.ok()) << greeted.status.error().message;
-  TlsStream& stream = *greeted.stream;
+void ask(TlsStream& stream) {
   ASSERT_TRUE(write_all(stream, "GET / HTTP/1.1\r\nHost: x\r\n\r\n", soon()).ok());
   std::byte buffer[4096];
   std::string text;
@@ -66,10 +61,20 @@ TEST_F(Tls, CarriesBytesAndEndsOrderly) {
   }
 }
 
+TEST_F(Tls, CarriesBytesAndEndsOrderly) {
+  const TestServer server(hello, local_identity());
+  const auto client = client_trusting(ca_file);
+  const Greeted greeted = greet(*client, server, "localhost");
+  ASSERT_TRUE(greeted.status.ok()) << greeted.status.error().message;
+  ask(*greeted.stream);
+}
+
 TEST_F(Tls, ResumesASession) {
   const TestServer server(hello, local_identity());
   const auto client = client_trusting(ca_file);
-  EXPECT_FALSE(greet(*client, server, "localhost").resumed);
+  const Greeted first = greet(*client, server, "localhost");
+  EXPECT_FALSE(first.resumed);
+  ask(*first.stream);  // TLS 1.3: the ticket comes behind the handshake
   const Greeted again = greet(*client, server, "localhost");
   EXPECT_TRUE(again.status.ok());
   EXPECT_TRUE(again.resumed);
