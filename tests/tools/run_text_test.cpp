@@ -186,7 +186,7 @@ TEST_F(RunText, ContradictionsAndEmptyPromptsAreRefused) {
         refused({"hi", "--temperature", bad}),
         "2 splitd: run: --temperature: '" + std::string(bad) + "' is not a number from 0 to 100\n");
   }
-  EXPECT_EQ(refused({"hi", "--top-p", "0"}).substr(0, 18), "2 splitd: top_p is");
+  EXPECT_EQ(refused({"hi", "--top-p", "0"}), "2 splitd: --top-p: 0; above 0 to 1 is accepted\n");
   for (const char* bad : {"5", "5=", "=5", "256=1", "5=nan", "5=1e5", "-5=1", "5=1x"}) {
     EXPECT_EQ(refused({"hi", "--logit-bias", bad}),
               "2 splitd: --logit-bias: '" + std::string(bad) +
@@ -198,6 +198,12 @@ TEST_F(RunText, ContradictionsAndEmptyPromptsAreRefused) {
   EXPECT_EQ(refused({"hi"}), "4 splitd: " + model_.path() +
                                  "/generation_config.json: top_k is 1e300; 0 (all) to 1000000000 "
                                  "is accepted\n");
+  EXPECT_TRUE(write_file(model_.path() + "/generation_config.json",
+                         R"({"do_sample": true, "top_p": null, "temperature": "hot"})")
+                  .ok());
+  EXPECT_EQ(refused({"hi"}),
+            "4 splitd: " + model_.path() +
+                "/generation_config.json: temperature is \"hot\"; accepted: a number\n");
 }
 
 TEST_F(RunText, PerplexityIsThatOfTheDumpedLogits) {

@@ -144,10 +144,32 @@ Result<EngineOptions> read_engine_options(const Context& context) {
   return options;
 }
 
-// A number of the file, where it is there and is one.
-static double number_or(Json config, std::string_view name, double fallback) {
+// A number of the file, to `out`; nothing and null leave that as it is.
+static Status read_number(Json config, const char* name, double& out) {
   const std::optional<Json> field = config.find(name);
-  return field ? field->to_f64().value_or(fallback) : fallback;
+  if (!field || field->is_null()) return {};
+  const std::optional<double> number = field->to_f64();
+  if (!number) {
+    return model_error(std::string(name) + " is " + field->describe() + "; accepted: a number");
+  }
+  out = *number;
+  return {};
+}
+
+static Status read_fields(Json config, SamplingOptions& options) {
+  double top_k = 50;
+  SPLITD_TRY(read_number(config, "top_k", top_k));
+  if (!(top_k >= 0 && top_k <= 1e9)) {
+    return model_error("top_k is " + config.find("top_k")->describe() +
+                       "; 0 (all) to 1000000000 is accepted");
+  }
+  options.top_k = static_cast<uint32_t>(top_k);
+  options.temperature = 1;
+  SPLITD_TRY(read_number(config, "temperature", options.temperature));
+  SPLITD_TRY(read_number(config, "top_p", options.top_p));
+  SPLITD_TRY(read_number(config, "min_p", options.min_p));
+  SPLITD_TRY(read_number(config, "repetition_penalty", options.repeat_penalty));
+  return check_sampling(options, 0);
 }
 
 static Status read_generation_config(const std::string& model_path, SamplingOptions& options) {
@@ -159,17 +181,7 @@ static Status read_generation_config(const std::string& model_path, SamplingOpti
   const Json config = doc->root();
   const std::optional<Json> sample = config.find("do_sample");
   if (!sample || sample->to_bool() != true) return {};
-  const double top_k = number_or(config, "top_k", 50);
-  if (!(top_k >= 0 && top_k <= 1e9)) {
-    return model_error(path + ": top_k is " + std::string(config.find("top_k")->text()) +
-                       "; 0 (all) to 1000000000 is accepted");
-  }
-  options.top_k = static_cast<uint32_t>(top_k);
-  options.temperature = number_or(config, "temperature", 1);
-  options.top_p = number_or(config, "top_p", 1);
-  options.min_p = number_or(config, "min_p", 0);
-  options.repeat_penalty = number_or(config, "repetition_penalty", 1);
-  Status status = check_sampling(options, 0);
+  Status status = read_fields(config, options);
   if (!status.ok()) return model_error(path + ": " + status.error().message);
   return {};
 }
@@ -208,6 +220,7 @@ Result<SamplingOptions> read_sampling(const Context& context, const std::string&
   take("temperature", options.temperature);
   if (context.given("top-k")) options.top_k = static_cast<uint32_t>(context.integer("top-k"));
   take("top-p", options.top_p);
+  if (options.top_p == 0) return usage_error("--top-p: 0; above 0 to 1 is accepted");
   take("min-p", options.min_p);
   take("repeat-penalty", options.repeat_penalty);
   take("presence-penalty", options.presence_penalty);
