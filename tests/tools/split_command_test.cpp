@@ -127,6 +127,10 @@ TEST(SplitCommand, RefusesInOneLineWithExitCodeThree) {
   EXPECT_TRUE(text.starts_with("3 ") && has(text, "fingerprint")) << text;
   text = error(model, {"--head", "1", "--tail", "0"});
   EXPECT_TRUE(has(text, "layers")) << text;
+  for (const char* end : {"--head", "--tail"}) {
+    text = error(model, {end, std::to_string(n_layer - 1)});
+    EXPECT_TRUE(text.starts_with("3 ") && has(text, end) && has(text, "1:")) << text;
+  }
   // The ends agree with what the body has, without a word from the user.
   EXPECT_EQ(run_splitd(Words{"local", model, "--body", cloud.address()} + prompt).exit_code, 0);
   // Nobody is there.

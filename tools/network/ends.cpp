@@ -17,9 +17,16 @@ constexpr uint32_t kFirstChunkRows = 8;
 Result<LayerRange> body_layers(const WelcomeMessage& offer, const BodyChoice& choice,
                                uint32_t n_layer) {
   if (choice.head && choice.tail) return layers_between(*choice.head, *choice.tail, n_layer);
-  if (offer.layers.end > n_layer) {
-    return peer_error("the body offers layers " + std::to_string(offer.layers.begin) + ":" +
-                      std::to_string(offer.layers.end) + " of " + std::to_string(n_layer));
+  const std::string offered = "the body offers layers " + std::to_string(offer.layers.begin) + ":" +
+                              std::to_string(offer.layers.end) + " of " + std::to_string(n_layer);
+  if (offer.layers.end > n_layer) return peer_error(offered);
+  const auto overlaps = [&](const char* flag, uint32_t n) {
+    return peer_error(std::string(flag) + " " + std::to_string(n) +
+                      " takes all of them: " + offered);
+  };
+  if (choice.head && *choice.head >= offer.layers.end) return overlaps("--head", *choice.head);
+  if (choice.tail && *choice.tail >= n_layer - offer.layers.begin) {
+    return overlaps("--tail", *choice.tail);
   }
   return layers_between(choice.head.value_or(offer.layers.begin),
                         choice.tail.value_or(n_layer - offer.layers.end), n_layer);
