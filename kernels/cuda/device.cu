@@ -12,7 +12,9 @@ CudaSurvey survey_cuda() {
   int count = 0;
   const cudaError_t status = cudaGetDeviceCount(&count);
   if (status != cudaSuccess) {
-    survey.problem = cudaGetErrorString(status);
+    // Without a driver CUDA speaks of one that is too old.
+    survey.problem =
+        survey.driver_version == 0 ? "no NVIDIA driver is here" : cudaGetErrorString(status);
     return survey;
   }
   if (count == 0) survey.problem = "no CUDA device was found";
