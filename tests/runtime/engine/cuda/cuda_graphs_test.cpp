@@ -116,6 +116,36 @@ TEST(CudaReplaysCost, AStepAllocatesNothing) {
   EXPECT_EQ(heap::n_alloc.load(), before);
 }
 
+// More shapes of steps than are kept: those that were not used for longest make room.
+TEST(CudaReplaysCost, TheOldestAreForgotten) {
+  const SyntheticModel model(kSmallShape, DType::bf16, false);
+  const std::unique_ptr<Backend> plain = cuda_backend(model, false);
+  const std::unique_ptr<Backend> replayed = cuda_backend(model, true);
+  const auto run = [&](Backend& backend, Kv& kv, LayerRange layers, uint32_t n) {
+    std::vector<float> hidden(n * size_t{model.config().d_model}, 0.25f);
+    std::vector<BatchRow> rows;
+    for (uint32_t i = 0; i < n; ++i) rows.push_back({&kv, i, i, i + 1, nullptr});
+    EXPECT_TRUE(backend.forward(rows, hidden.data(), layers, [] { return true; }));
+    return hidden;
+  };
+  const emulated::Calls before = emulated::calls();
+  size_t n_graph = 0;
+  for (const KvType type : {KvType::f32, KvType::f16, KvType::bf16, KvType::q8, KvType::f32}) {
+    const std::unique_ptr<Kv> a = std::move(*plain->make_kv({8, 4, type}));
+    const std::unique_ptr<Kv> b = std::move(*replayed->make_kv({8, 4, type}));
+    for (const LayerRange layers : {LayerRange{0, 1}, {1, 2}, {2, 3}, {0, 2}, {1, 3}, {0, 3}}) {
+      for (const uint32_t n : {1u, 2u, 3u}) {
+        const std::vector<float> want = run(*plain, *a, layers, n);
+        ASSERT_EQ(run(*replayed, *b, layers, n), want);
+        ASSERT_EQ(run(*replayed, *b, layers, n), want);
+        n_graph += layers.end - layers.begin;
+      }
+    }
+  }
+  // The last type is the first again, and its steps had gone.
+  EXPECT_EQ(emulated::calls().n_capture - before.n_capture, n_graph);
+}
+
 // Whatever the driver refuses, the rows come out the same, and nothing is broken.
 TEST(CudaReplaysCost, WhatFailsIsLaunchedPlainly) {
   const SyntheticModel model(kSmallShape, DType::bf16, false);
