@@ -24,4 +24,8 @@ if [ -x build/rows_bench ]; then
   echo "== row kernels and attention"
   build/rows_bench
 fi
+if [ -x build/cuda_bench ]; then
+  echo "== CUDA: steps and prompts on models of known shapes, beside the card's peak"
+  build/cuda_bench
+fi
 exit "$status"
