@@ -1,6 +1,7 @@
 // Splits and their merging behind attention.h.
 #include "kernels/cuda/attention.h"
 
+#include "kernels/cuda/activations.h"
 #include "kernels/cuda/device_ops.h"
 #include "kernels/cuda/kv_values.h"
 #include "kernels/cuda/launch.h"
@@ -14,10 +15,6 @@ constexpr uint32_t kPositionsAtOnce = kThreads / kLanes;
 
 __device__ __forceinline__ float minus_infinity() {
   return bits_as<float>(0xff800000u);
-}
-
-__device__ __forceinline__ uint32_t cache_slot(const KvView& view, uint32_t slot) {
-  return slot < view.n_ctx ? slot % view.ring : view.ring + (slot - view.n_ctx);
 }
 
 // What a split leaves of one row and head: m, sum, acc[d_head].
@@ -155,24 +152,17 @@ __global__ void __launch_bounds__(kThreads) merge_kernel(AttentionJob job) {
   }
   const uint32_t width = job.n_head * d;
   const size_t out_row = size_t{row} * pad_k(width);
-  const auto put = [&](uint32_t column, float value) {
-    if (job.out.type == ActivationType::bf16) {
-      static_cast<uint16_t*>(job.out.data)[out_row + column] = f32_to_bf16(value);
-    } else {
-      static_cast<float*>(job.out.data)[out_row + column] =
-          job.out.type == ActivationType::tf32 ? round_to_tf32(value) : value;
-    }
-  };
   for (uint32_t e = threadIdx.x; e < d; e += kThreads) {
     float value = 0;
     for (uint32_t s = 0; s < n_split; ++s) {
       const float* from = partial_of(job, row, head, s);
       value = fmaf(expf(from[0] - most), from[2 + e], value);
     }
-    put(head * d + e, value / sum);
+    store(job.out, out_row + head * d + e, value / sum);
   }
   if (head + 1 == job.n_head) {
-    for (uint32_t i = width + threadIdx.x; i < pad_k(width); i += kThreads) put(i, 0.0f);
+    for (uint32_t i = width + threadIdx.x; i < pad_k(width); i += kThreads)
+      store(job.out, out_row + i, 0.0f);
   }
 }
 

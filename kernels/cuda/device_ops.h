@@ -2,6 +2,8 @@
 // tensor cores, conversions, loads past the cache. Beside each stands what it means, for the
 // emulation that the tests run; all that is above this header is the same code in both.
 // Tensor cores: m16n8k16 and m16n8k8 of the PTX manual, D = A·B + C, A row-major, B column-major.
+// Copies that go on beside the computing: visible to the thread that made them once it has waited,
+// to its block after a barrier.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -49,24 +51,75 @@ struct EmulatedOperands {
   uint32_t b[2];
 };
 
-inline void mma_bf16(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+template <class Value>
+inline void emulated_mma_16(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2],
+                            const Value& value) {
   const EmulatedOperands mine{{a[0], a[1], a[2], a[3]}, {b[0], b[1]}};
   const auto* lanes = emulated::warp_exchange(&mine, sizeof(mine));
-  const auto at = [&](int lane) {
-    EmulatedOperands out;
-    std::memcpy(&out, lanes + emulated::kLaneBytes * lane, sizeof(out));
+  const auto word = [&](int lane, int index) {
+    uint32_t out;
+    std::memcpy(&out, lanes + emulated::kLaneBytes * lane + 4 * index, sizeof(out));
     return out;
   };
   const int lane = static_cast<int>(threadIdx.x) % kWarp, g = lane / 4, t = lane % 4;
   for (int i = 0; i < 4; ++i) {
     const int row = g + 8 * (i / 2), column = 2 * t + i % 2;
-    for (int k = 0; k < 16; ++k) {
-      const EmulatedOperands from_a = at(4 * (row % 8) + k % 8 / 2);
-      const EmulatedOperands from_b = at(4 * column + k % 8 / 2);
-      const uint32_t pa = from_a.a[row / 8 + 2 * (k / 8)], pb = from_b.b[k / 8];
-      c[i] += k % 2 == 0 ? bf16_low(pa) * bf16_low(pb) : bf16_high(pa) * bf16_high(pb);
+    for (int k = 0; k < 16; k += 2) {
+      const uint32_t from_a = word(4 * (row % 8) + k % 8 / 2, row / 8 + 2 * (k / 8));
+      const uint32_t from_b = word(4 * column + k % 8 / 2, 4 + k / 8);
+      c[i] += value(from_a, 0) * value(from_b, 0);
+      c[i] += value(from_a, 1) * value(from_b, 1);
     }
   }
+}
+inline void mma_bf16(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  emulated_mma_16(c, a, b, [](uint32_t pair, int half) {
+    return half == 0 ? bf16_low(pair) : bf16_high(pair);
+  });
+}
+
+// Four 8×8 matrices of 16-bit numbers: lane 8i + r gives where row r of matrix i begins (16 bytes
+// of shared memory); lane 4r + j gets of each elements 2j, 2j + 1 of its row r.
+inline void load_matrices(uint32_t (&out)[4], const uint16_t* row) {
+  if (reinterpret_cast<uintptr_t>(row) % 16 != 0) std::abort();  // a GPU faults
+  const auto* lanes = emulated::warp_exchange(&row, sizeof(row));
+  const int lane = static_cast<int>(threadIdx.x) % kWarp;
+  for (int i = 0; i < 4; ++i) {
+    const uint16_t* from = nullptr;
+    std::memcpy(&from, lanes + emulated::kLaneBytes * (8 * i + lane / 4), sizeof(from));
+    std::memcpy(&out[i], from + 2 * (lane % 4), sizeof(out[i]));
+  }
+}
+// …transposed: elements 2j, 2j + 1 of its column r.
+inline void load_matrices_transposed(uint32_t (&out)[4], const uint16_t* row) {
+  if (reinterpret_cast<uintptr_t>(row) % 16 != 0) std::abort();
+  const auto* lanes = emulated::warp_exchange(&row, sizeof(row));
+  const int lane = static_cast<int>(threadIdx.x) % kWarp;
+  for (int i = 0; i < 4; ++i) {
+    out[i] = 0;
+    for (int e = 0; e < 2; ++e) {
+      const uint16_t* from = nullptr;
+      const int r = 2 * (lane % 4) + e;
+      std::memcpy(&from, lanes + emulated::kLaneBytes * (8 * i + r), sizeof(from));
+      out[i] |= static_cast<uint32_t>(from[lane / 4]) << 16 * e;
+    }
+  }
+}
+
+// 16 bytes to shared memory, of which the first n_byte come from `from`; the others are zero.
+inline void copy_16_async(void* to, const void* from, uint32_t n_byte) {
+  if (reinterpret_cast<uintptr_t>(to) % 16 != 0 || reinterpret_cast<uintptr_t>(from) % 16 != 0) {
+    std::abort();
+  }
+  emulated::copy_async(to, from, n_byte, 16);
+}
+// All of the thread's own.
+inline void wait_for_copies() {
+  emulated::wait_for_copies();
+}
+
+inline float exp2_fast(float value) {
+  return std::exp2(value);
 }
 
 inline void mma_tf32(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
@@ -123,6 +176,14 @@ inline uint16_t f32_to_f16(float value) {
   }
   const uint32_t rounded = magnitude + 0xfffu + (magnitude >> 13 & 1u);
   return static_cast<uint16_t>(sign | ((rounded - 0x38000000u) >> 13));
+}
+inline uint32_t pack_f16(float low, float high) {
+  return f32_to_f16(low) | static_cast<uint32_t>(f32_to_f16(high)) << 16;
+}
+inline void mma_f16(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  emulated_mma_16(c, a, b, [](uint32_t pair, int half) {
+    return f16_to_f32(static_cast<uint16_t>(pair >> 16 * half));
+  });
 }
 inline uint16_t f32_to_bf16(float value) {
   const auto bits = bits_as<uint32_t>(value);
@@ -188,6 +249,45 @@ __device__ __forceinline__ void mma_bf16(float (&c)[4], const uint32_t (&a)[4],
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
+__device__ __forceinline__ void mma_f16(float (&c)[4], const uint32_t (&a)[4],
+                                        const uint32_t (&b)[2]) {
+  asm volatile(
+      "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
+      "{%0,%1,%2,%3};"
+      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
+__device__ __forceinline__ void load_matrices(uint32_t (&out)[4], const uint16_t* row) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+               : "=r"(out[0]), "=r"(out[1]), "=r"(out[2]), "=r"(out[3])
+               : "r"(static_cast<uint32_t>(__cvta_generic_to_shared(row)))
+               : "memory");
+}
+__device__ __forceinline__ void load_matrices_transposed(uint32_t (&out)[4], const uint16_t* row) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
+               : "=r"(out[0]), "=r"(out[1]), "=r"(out[2]), "=r"(out[3])
+               : "r"(static_cast<uint32_t>(__cvta_generic_to_shared(row)))
+               : "memory");
+}
+
+__device__ __forceinline__ void copy_16_async(void* to, const void* from, uint32_t n_byte) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
+               :
+               : "r"(static_cast<uint32_t>(__cvta_generic_to_shared(to))), "l"(from), "r"(n_byte)
+               : "memory");
+}
+__device__ __forceinline__ void wait_for_copies() {
+  asm volatile("cp.async.wait_all;" ::: "memory");
+}
+
+// Within 2 ulp.
+__device__ __forceinline__ float exp2_fast(float value) {
+  float out;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(out) : "f"(value));
+  return out;
+}
+
 __device__ __forceinline__ void mma_tf32(float (&c)[4], const uint32_t (&a)[4],
                                          const uint32_t (&b)[2]) {
   asm volatile(
@@ -226,6 +326,11 @@ __device__ __forceinline__ uint16_t f32_to_f16(float value) {
 __device__ __forceinline__ uint32_t pack_bf16(float low, float high) {
   uint32_t out;
   asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(out) : "f"(high), "f"(low));
+  return out;
+}
+__device__ __forceinline__ uint32_t pack_f16(float low, float high) {
+  uint32_t out;
+  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(out) : "f"(high), "f"(low));
   return out;
 }
 __device__ __forceinline__ uint16_t f32_to_bf16(float value) {

@@ -7,6 +7,11 @@
 
 namespace splitd::kernels::cuda {
 
+// Where a timeline's slot lies in the cache.
+__device__ __forceinline__ uint32_t cache_slot(const KvView& view, uint32_t slot) {
+  return slot < view.n_ctx ? slot % view.ring : view.ring + (slot - view.n_ctx);
+}
+
 // Rounds d floats of shared memory to the type, by all threads of the block.
 __device__ inline void write_kv_row(KvType type, const float* x, uint32_t d, unsigned char* to) {
   if (type == KvType::q8) {

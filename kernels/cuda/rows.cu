@@ -1,6 +1,7 @@
 // Row kernels behind rows.h.
 #include "kernels/cuda/rows.h"
 
+#include "kernels/cuda/activations.h"
 #include "kernels/cuda/device_ops.h"
 #include "kernels/cuda/kv_values.h"
 #include "kernels/cuda/launch.h"
@@ -20,15 +21,6 @@ __device__ float block_sum(float value, float* sums) {
   float out = sums[0];
   for (uint32_t i = 1; i < blockDim.x / kWarp; ++i) out += sums[i];
   return out;
-}
-
-__device__ __forceinline__ void store(const Activations& out, size_t at, float value) {
-  if (out.type == ActivationType::bf16) {
-    static_cast<uint16_t*>(out.data)[at] = f32_to_bf16(value);
-  } else {
-    static_cast<float*>(out.data)[at] =
-        out.type == ActivationType::tf32 ? round_to_tf32(value) : value;
-  }
 }
 
 __device__ __forceinline__ float inverse_rms(float sum_of_squares, uint32_t n, float eps) {
@@ -69,10 +61,6 @@ __global__ void __launch_bounds__(kThreads) add_norm_kernel(AddNormJob job) {
   for (uint32_t i = threadIdx.x; i < padded; i += kThreads) {
     store(job.out, size_t{row} * padded + i, i < d ? x[i] * r * job.norm[i] : 0.0f);
   }
-}
-
-__device__ __forceinline__ uint32_t cache_slot(const KvView& view, uint32_t slot) {
-  return slot < view.n_ctx ? slot % view.ring : view.ring + (slot - view.n_ctx);
 }
 
 // A block takes one head of one row.

@@ -11,12 +11,6 @@ namespace splitd::kernels::cuda {
 
 enum class Gate : uint8_t { silu, gelu_tanh, gelu_erf };
 
-// Where prepared activations go: (m, pad_k(n)), zeros behind n.
-struct Activations {
-  void* data = nullptr;
-  ActivationType type = ActivationType::f32;
-};
-
 // x += [norm](delta + bias), then out = norm(x); every part may be missing.
 struct AddNormJob {
   float* x = nullptr;                // (m, d)

@@ -19,6 +19,12 @@ enum class WeightType : uint8_t { f32, bf16, f16, q8, q4 };
 // f32 with the exact kernel, bf16 and tf32 (an f32 whose low 13 bits are zero) on tensor cores.
 enum class ActivationType : uint8_t { f32, bf16, tf32 };
 
+// Where prepared activations go: (m, pad_k(n)), zeros behind n.
+struct Activations {
+  void* data = nullptr;
+  ActivationType type = ActivationType::f32;
+};
+
 // Rows of K are padded with zeros to a multiple of this, in weights and in activations.
 inline constexpr uint32_t kPadK = 64;
 inline constexpr uint32_t kGroup = 32;

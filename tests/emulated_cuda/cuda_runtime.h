@@ -57,6 +57,11 @@ unsigned char* dynamic_shared();
 const unsigned char* warp_exchange(const void* mine, size_t bytes);
 inline constexpr size_t kLaneBytes = 64;
 
+// A copy is carried out when the thread that made it waits, and no earlier; what is left of `size`
+// becomes zero. A thread that ends without having waited dies.
+void copy_async(void* to, const void* from, unsigned bytes, unsigned size);
+void wait_for_copies();
+
 }  // namespace emulated
 
 // The host's side. What a stream is given is complete when the call returns, or recorded where the

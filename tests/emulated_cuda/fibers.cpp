@@ -60,12 +60,20 @@ using Context = ucontext_t;
 
 enum class State { ready, at_barrier, in_warp, done };
 
+struct Copy {
+  void* to;
+  const void* from;
+  unsigned bytes;
+  unsigned size;
+};
+
 struct Fiber {
   Context context;
   std::unique_ptr<unsigned char[]> stack;
   dim3 index;
   State state = State::done;
   unsigned n_exchange = 0;  // warp operations so far
+  std::vector<Copy> copies;
 #if defined(SPLITD_FIBER_ASAN)
   void* fake_stack = nullptr;
 #endif
@@ -117,6 +125,7 @@ void fiber_main() {
   __sanitizer_finish_switch_fiber(nullptr, &scheduler_stack, &scheduler_stack_bytes);
 #endif
   body(body_arguments);
+  if (!fibers[current].copies.empty()) die("a copy that nobody waited for");
   fibers[current].state = State::done;
   to_scheduler();
   std::abort();  // nobody resumes a fiber that is done
@@ -241,6 +250,18 @@ const unsigned char* warp_exchange(const void* mine, size_t bytes) {
     fibers[i].state = State::ready;
   }
   return lanes;
+}
+
+void copy_async(void* to, const void* from, unsigned bytes, unsigned size) {
+  fibers[current].copies.push_back({to, from, bytes, size});
+}
+
+void wait_for_copies() {
+  for (const Copy& copy : fibers[current].copies) {
+    if (copy.bytes != 0) std::memcpy(copy.to, copy.from, copy.bytes);
+    std::memset(static_cast<unsigned char*>(copy.to) + copy.bytes, 0, copy.size - copy.bytes);
+  }
+  fibers[current].copies.clear();
 }
 
 }  // namespace emulated
