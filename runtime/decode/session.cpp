@@ -49,6 +49,7 @@ Result<std::unique_ptr<Session>> Session::open(const Pipeline& pipeline, const K
   auto session =
       std::unique_ptr<Session>(new Session(pipeline, shape, std::move(*head), std::move(*tail)));
   session->body_ = body;
+  session->takes_bulk_ = pipeline.body->takes_bulk() && pipeline.max_rows >= kBulkRows;
   return session;
 }
 
@@ -75,6 +76,17 @@ Status Session::check_prompt(std::span<const uint32_t> prompt) const {
 uint32_t Session::chunk_rows() const {
   const uint32_t most = pipeline_.head->max_rows();
   return pipeline_.chunk_rows == 0 ? most : std::min(most, pipeline_.chunk_rows);
+}
+
+// Whether a bulk chunk begins there.
+bool Session::is_bulk(size_t position) const {
+  return std::binary_search(bulk_.begin(), bulk_.end(), position);
+}
+
+// A chunk of at most n rows ends where bulk chunks may begin.
+uint32_t Session::cut_chunk(size_t position, size_t n) const {
+  const size_t most = takes_bulk_ ? kBulkRows - position % kBulkRows : n;
+  return static_cast<uint32_t>(std::min(n, most));
 }
 
 void Session::cancel() {
@@ -195,15 +207,18 @@ Status Session::try_recover() {
 // Sends the first n_token again, and waits for them.
 Status Session::replay(LayerRun& head, size_t n_token) {
   size_t n_sent = 0, n_back = 0;
-  const size_t chunk = chunk_rows();
+  std::deque<uint32_t> chunks;
   while (n_back < n_token) {
-    while (n_sent < n_token && n_sent < n_back + pipeline_.chunks_in_flight * chunk) {
-      const size_t n = std::min(chunk, n_token - n_sent);
+    while (n_sent < n_token && chunks.size() < pipeline_.chunks_in_flight) {
+      const size_t most = is_bulk(n_sent) ? kBulkRows : chunk_rows();
+      const uint32_t n = cut_chunk(n_sent, std::min(most, n_token - n_sent));
       SPLITD_TRY(replay_chunk(head, std::span(tokens_).subspan(n_sent, n)));
+      chunks.push_back(n);
       n_sent += n;
     }
     SPLITD_TRY(receive());
-    n_back += std::min(chunk, n_token - n_back);
+    n_back += chunks.front();
+    chunks.pop_front();
     mark_done(n_back);
   }
   return {};
@@ -216,8 +231,11 @@ Status Session::replay_chunk(LayerRun& head, std::span<const uint32_t> tokens) {
   TimelineRequest request;
   // In a session that gets nothing but committed chains ids are positions.
   const uint32_t first = next_body_id_;
-  request.append =
-      Frame{.first = first, .base = first == 0 ? kNoRow : first - 1, .n_row = n, .commit = true};
+  request.append = Frame{.first = first,
+                         .base = first == 0 ? kNoRow : first - 1,
+                         .n_row = n,
+                         .commit = true,
+                         .bulk = is_bulk(first)};
   SPLITD_TRY(head.run(request, rows.data(), [this] { return go_on(); }));
   for (uint32_t i = 0; i < n; ++i) body_ids_[first + i] = first + i;
   return send(request, rows);
@@ -256,6 +274,7 @@ Status Session::rewind_ends(uint32_t n_token) {
   SPLITD_TRY(tail_.run(request, nullptr, never_stop));
   tokens_.resize(n_token);
   body_ids_.resize(n_token);
+  bulk_.erase(std::lower_bound(bulk_.begin(), bulk_.end(), n_token), bulk_.end());
   keep_ = {};
   rewind_due_ = true;
   if (n_token == 0) high_ = 0;
@@ -278,6 +297,8 @@ Status Session::rewind_all(uint32_t n_token) {
 Status Session::cut_to(uint32_t n_token) {
   // A ring keeps so many rows beyond its window, and no more can be taken back.
   if (has_window_ && high_ - n_token > kWindowSlack) n_token = 0;
+  // A bulk chunk stays whole or goes: part of one could not be replayed.
+  if (const uint32_t begin = n_token - n_token % kBulkRows; is_bulk(begin)) n_token = begin;
   if (n_token == tokens_.size()) return {};
   return rewind_ends(n_token);
 }
@@ -319,12 +340,14 @@ Status Session::embed(std::span<const uint32_t> tokens) {
 
 Status Session::send_chunk(std::span<const uint32_t> tokens) {
   const auto n = static_cast<uint32_t>(tokens.size());
+  const bool bulk = takes_bulk_ && n == kBulkRows && tokens_.size() % kBulkRows == 0;
   SPLITD_TRY(embed(tokens));
   TimelineRequest request;
   request.append = Frame{.first = head_.timeline().next_id(),
                          .base = head_.timeline().last_committed(),
                          .n_row = n,
-                         .commit = true};
+                         .commit = true,
+                         .bulk = bulk};
   SPLITD_TRY(head_.run(request, rows_.data(), [this] { return go_on(); }));
   const RowId first = next_body_id_;
   request.append->first = first;
@@ -333,6 +356,7 @@ Status Session::send_chunk(std::span<const uint32_t> tokens) {
   request.rewind = static_cast<uint32_t>(tokens_.size());
   SPLITD_TRY(send(request, rows_));
   rewind_due_ = false;
+  if (bulk) bulk_.push_back(static_cast<uint32_t>(tokens_.size()));
   chunks_.push_back(n);
   for (uint32_t i = 0; i < n; ++i) {
     tokens_.push_back(tokens[i]);
@@ -354,7 +378,8 @@ Status Session::finish_chunk(uint32_t n_row) {
   request.append = Frame{.first = tail_.timeline().next_id(),
                          .base = tail_.timeline().last_committed(),
                          .n_row = n_row,
-                         .commit = true};
+                         .commit = true,
+                         .bulk = is_bulk(tail_.timeline().n_committed())};
   SPLITD_TRY(tail_.run(request, reply_.rows.data(), [this] { return go_on(); }));
   mark_done(tail_.timeline().n_committed());
   return {};
@@ -362,7 +387,7 @@ Status Session::finish_chunk(uint32_t n_row) {
 
 // Chunks overlap: while the body computes one, the head does the next and the tail the one before.
 // The first ones are short, each as long as all before it: a line that was idle carries little in
-// its first round trips, and the body begins with what has arrived.
+// its first round trips, and the body begins with what has arrived. Bulk chunks are what they are.
 Status Session::prefill(std::span<const uint32_t> tokens, const ProgressFn& progress,
                         const OnHidden& on_hidden) {
   const size_t most = chunk_rows();
@@ -371,8 +396,10 @@ Status Session::prefill(std::span<const uint32_t> tokens, const ProgressFn& prog
   const size_t first_row = tokens_.size();
   while (n_back < tokens.size()) {
     while (n_sent < tokens.size() && chunks_.size() < pipeline_.chunks_in_flight) {
+      const size_t left = tokens.size() - n_sent;
+      const bool bulk = takes_bulk_ && tokens_.size() % kBulkRows == 0 && left >= kBulkRows;
       const size_t wanted = least == 0 ? most : std::clamp(n_sent, least, most);
-      const size_t n = std::min(wanted, tokens.size() - n_sent);
+      const size_t n = bulk ? kBulkRows : cut_chunk(tokens_.size(), std::min(wanted, left));
       SPLITD_TRY(send_chunk(tokens.subspan(n_sent, n)));
       n_sent += n;
     }

@@ -132,6 +132,8 @@ class Session {
   Status receive_or_recover();
   bool in_flight();
   uint32_t chunk_rows() const;
+  bool is_bulk(size_t position) const;
+  uint32_t cut_chunk(size_t position, size_t n) const;
   void mark_done(size_t n_token);
   Status rewind_ends(uint32_t n_token);
   Status rewind_all(uint32_t n_token);
@@ -185,6 +187,8 @@ class Session {
   std::vector<uint32_t> tokens_;  // of the committed rows of the ends
   std::vector<RowId> body_ids_;   // of the same rows
   std::deque<uint32_t> chunks_;   // rows of each chunk of the prompt that has not come back
+  bool takes_bulk_ = false;       // the body, when the session was opened
+  std::vector<uint32_t> bulk_;    // where in tokens_ bulk chunks begin; ascending
   uint32_t high_ = 0;             // rows computed since the text last started over
   RowId next_body_id_ = 0;
   bool rewind_due_ = false;  // the body has not been told that its text is no longer than tokens_

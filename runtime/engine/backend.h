@@ -1,7 +1,7 @@
 // Owns: the seam between what is computed and who computes it. A backend holds a range of layers
 // (and, where asked for, the embedding and the head) of one model and turns rows into rows; it
 // knows nothing of requests, trees or sessions beyond a row's place in its KV.
-// A row's result is bit-identical whatever else is in the batch (DESIGN §5).
+// A row's result is bit-identical whatever else is in the batch (DESIGN §5), bulk chunks aside.
 // One call at a time; different backends are independent.
 #pragma once
 
@@ -41,6 +41,7 @@ struct BatchRow {
   uint32_t slot = 0;
   uint32_t n_committed = 0;        // position + 1 for a row that is committed
   const uint32_t* path = nullptr;  // slots of the positions n_committed … position
+  bool bulk = false;               // of a bulk chunk, which then is all of the batch
 };
 
 class Backend {
@@ -74,7 +75,11 @@ class Backend {
   // NaN, and nothing but another backend helps.
   virtual Status fault() const { return {}; }
 
-  // The most rows of one session that one forward() may hold.
+  // Whether bulk chunks are computed as such: every row of one the same whatever the chunk's later
+  // rows are, but not the same as by itself. Others take `bulk` rows like any.
+  virtual bool takes_bulk() const { return false; }
+
+  // The most rows of one session that one forward() may hold; with takes_bulk() a chunk's.
   virtual uint32_t max_rows() const = 0;
 };
 

@@ -42,13 +42,14 @@ Status LayerRun::run(const TimelineRequest& request, float* hidden,
   if (kv_ == nullptr) return {};
   backend_->move_rows(*kv_, applied.moves);
 
+  const bool bulk = request.append && request.append->bulk && backend_->takes_bulk();
   rows_.clear();
   paths_.clear();
   path_begin_.clear();
   for (const RowPlace& row : applied.rows) {
     const bool pending = row.position >= timeline_.n_committed();
     const uint32_t n_committed = pending ? timeline_.n_committed() : row.position + 1;
-    rows_.push_back({kv_.get(), row.position, row.slot, n_committed, nullptr});
+    rows_.push_back({kv_.get(), row.position, row.slot, n_committed, nullptr, bulk});
     path_begin_.push_back(paths_.size());
     if (!pending) continue;
     paths_.resize(paths_.size() + row.position + 1 - n_committed);

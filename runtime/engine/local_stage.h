@@ -13,6 +13,9 @@
 //                            refusal: the rows exist and hold garbage until they are cut off
 //   error text "lost: …"     is_lost(): a window no longer reaches so far back; rewind 0 and replay
 //
+// A bulk chunk is a batch of its own where the backend takes it as one, all of it while any of its
+// rows lives, in turns with the batches of what else there is to do.
+//
 // A batch that has begun is finished, as other sessions depend on it, unless all of its rows have
 // died: a deadline that passes meanwhile makes next() late by up to one batch. To cancel, submit a
 // rewind from another thread: it is effective within one layer, on a GPU within a quarter of
@@ -70,6 +73,7 @@ class LocalStage final : public Stage {
   // A deadline in the past asks without computing.
   Status next(SessionId session, Deadline deadline, StageReply& reply) override;
   void close(SessionId session) override;
+  bool takes_bulk() const override { return backend_.takes_bulk(); }
 
   // ---- For whoever serves sessions to others.
 
@@ -114,6 +118,7 @@ class LocalStage final : public Stage {
   void prepare(StageSession& session, Lock& lock);
   // local_stage_share.cpp
   double reach_of(uint32_t position) const;
+  bool take_bulk();
   size_t take_steps();
   void claim_rows();
   void share_out();
@@ -158,6 +163,8 @@ class LocalStage final : public Stage {
   RowCost cost_;
   std::vector<RowClaim> claims_;
   bool is_uneven_ = false;  // some owners had more time than others
+  bool was_bulk_ = false;   // the batch before was a bulk chunk
+  uint64_t n_bulk_ = 0;     // of them so far
   BatchFacts last_batch_;
   std::vector<BatchRow> batch_;
   std::vector<Origin> origins_;  // by row of the batch

@@ -34,7 +34,7 @@ bool LocalStage::step(Lock& lock) {
 
   wants_.clear();
   for (StageSession* session : running_) prepare(*session, lock);
-  share_out();
+  if (!take_bulk()) share_out();
   lock.unlock();
   batch_.clear();
   origins_.clear();
@@ -84,6 +84,8 @@ void LocalStage::prepare(StageSession& session, Lock& lock) {
 }
 
 void LocalStage::add_rows(StageSession& session, size_t n_row) {
+  if (n_row == 0) return;
+  const bool bulk = backend_.takes_bulk() && session.is_bulk();
   for (const uint32_t row : session.left().first(n_row)) {
     const RowPlace& place = session.place(row);
     const uint32_t n_committed = session.back().n_committed();
@@ -91,7 +93,8 @@ void LocalStage::add_rows(StageSession& session, size_t n_row) {
     batch_.push_back({.kv = &session.kv(),
                       .position = place.position,
                       .slot = place.slot,
-                      .n_committed = pending ? n_committed : place.position + 1});
+                      .n_committed = pending ? n_committed : place.position + 1,
+                      .bulk = bulk});
     origins_.push_back({&session, row});
     path_begin_.push_back(paths_.size());
     if (!pending) continue;

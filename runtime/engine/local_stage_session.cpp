@@ -191,6 +191,7 @@ std::span<const SlotMove> StageSession::begin() {
 size_t StageSession::count_left() {
   const auto left = order_.begin() + static_cast<std::ptrdiff_t>(n_computed_);
   const auto is_dead = [this](uint32_t row) { return !front_.is_live(places_[row].id); };
+  if (is_bulk() && !std::all_of(left, order_.end(), is_dead)) return order_.size() - n_computed_;
   order_.erase(std::remove_if(left, order_.end(), is_dead), order_.end());
   return order_.size() - n_computed_;
 }

@@ -43,6 +43,7 @@ struct StageOwner {
   size_t claim = kNoClaim;
   size_t n_hungry = 0;  // sessions that want more
   RowLoad load;
+  uint64_t bulk_turn = 0;  // when one of its bulk chunks was computed last
 };
 
 class StageSession {
@@ -66,6 +67,7 @@ class StageSession {
   bool running = false;         // the computing thread holds this session
   bool closed = false;          // while running: its rows are wanted no more
   bool held = false;            // gets no turn
+  uint64_t bulk_turn = 0;       // when a bulk chunk was computed last
 
   // ---- The computing thread's, while `running`; the functions marked * also need the mutex.
 
@@ -73,13 +75,15 @@ class StageSession {
   void take_next();
   // Carries the current request over to `back`; what it says to move has to be moved.
   std::span<const SlotMove> begin();
-  // * Forgets rows that are dead by now; how many are left to compute. They are order()[0 …).
+  // * Forgets rows that are dead by now, of a bulk chunk all or none; how many are left to compute.
+  // They are left().
   size_t count_left();
   // * The reply to the current request is there; an error where break_current() said one.
   void finish();
 
   bool has_current() const { return current_ != nullptr; }
   StageEntry& current() { return *current_; }
+  bool is_bulk() const { return current_->timeline.append && current_->timeline.append->bulk; }
   // Rows of the current request that are still to be computed, ancestors first.
   std::span<const uint32_t> left() const { return std::span(order_).subspan(n_computed_); }
   void mark_computed(size_t n_row) { n_computed_ += n_row; }

@@ -4,6 +4,7 @@
 // everything.
 #include <algorithm>
 #include <limits>
+#include <tuple>
 
 #include "runtime/engine/local_stage.h"
 
@@ -14,6 +15,37 @@ static constexpr double kNever = std::numeric_limits<double>::infinity();
 // Rows that one at `position` attends to, where it attends to most.
 double LocalStage::reach_of(uint32_t position) const {
   return 1.0 + (reach_ == 0 ? position : std::min(position, reach_ - 1));
+}
+
+// Bulk chunks share no batch. One of them is the next batch, of whoever had least time, then of
+// whose last one is longest ago, unless others have waited for one already; else they stand aside.
+// True: takes_ is made.
+bool LocalStage::take_bulk() {
+  if (!backend_.takes_bulk()) return false;
+  takes_.assign(wants_.size(), 0);
+  size_t next = wants_.size();
+  bool any_other = false;
+  const auto turn = [](const StageSession& session) {
+    return std::tuple(session.owner->spent_ms, session.owner->bulk_turn, session.bulk_turn);
+  };
+  for (size_t i = 0; i < wants_.size(); ++i) {
+    if (wants_[i] == 0) continue;
+    if (!running_[i]->is_bulk()) {
+      any_other = true;
+    } else if (next == wants_.size() || turn(*running_[i]) < turn(*running_[next])) {
+      next = i;
+    }
+  }
+  was_bulk_ = next != wants_.size() && !(was_bulk_ && any_other);
+  if (!was_bulk_) {
+    for (size_t i = 0; i < wants_.size(); ++i) {
+      if (wants_[i] != 0 && running_[i]->is_bulk()) wants_[i] = 0;
+    }
+    return false;
+  }
+  takes_[next] = wants_[next];
+  running_[next]->bulk_turn = running_[next]->owner->bulk_turn = ++n_bulk_;
+  return true;
 }
 
 // Steps that are taken whole. Returns the rows that the batch has left for others.
@@ -96,7 +128,7 @@ void LocalStage::pace(double ms) {
     last_batch_.n_session += takes_[i] > 0 ? 1 : 0;
     cut_short = cut_short || was_cut_short(i);
   }
-  if (!cut_short || options_.batch_ms <= 0) return;
+  if (!cut_short || options_.batch_ms <= 0 || was_bulk_) return;
   const double factor = std::clamp(options_.batch_ms / std::max(ms, 1e-3), 0.5, 2.0);
   const double rows = static_cast<double>(batch_.size()) * factor;
   paced_rows_ = std::clamp<size_t>(static_cast<size_t>(rows), 1, max_rows_);
@@ -124,7 +156,7 @@ void LocalStage::charge(bool completed, double ms) {
     if (all.rows > 0) owner.spent_ms += ms * cost_.ms(owner.load) / cost_.ms(all);
     owner.load = {};
   }
-  if (completed) cost_.learn(all, ms);
+  if (completed && !was_bulk_) cost_.learn(all, ms);  // a chunk's rows cost less than others
   double least = kNever;
   for (size_t i = 0; i < running_.size(); ++i) {
     if (was_cut_short(i)) least = std::min(least, running_[i]->owner->spent_ms);

@@ -81,6 +81,9 @@ class Stage {
   // asked for then. A local stage computes in here, on the caller's thread.
   virtual Status next(SessionId session, Deadline deadline, StageReply& reply) = 0;
 
+  // Whether frames may be bulk, and are then computed as such. Known once a session was opened.
+  virtual bool takes_bulk() const { return false; }
+
   // Ends the session; its memory is free at once, or when what runs now has ended.
   virtual void close(SessionId session) = 0;
 };

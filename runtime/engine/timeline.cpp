@@ -170,6 +170,10 @@ Status Timeline::check_frame(const TimelineRequest& request) {
                        std::to_string(most) + " are accepted");
   }
   if (frame.n_row >= kNoRow - next_id_) return usage_error("the session has used up its row ids");
+  if (frame.bulk && (!frame.commit || frame.n_row != kBulkRows)) {
+    return usage_error("bulk: " + std::to_string(frame.n_row) + (frame.commit ? "" : " pending") +
+                       " rows; " + std::to_string(kBulkRows) + " that are committed are accepted");
+  }
   SPLITD_TRY(check_parents(frame));
   const After after = after_edit(request);
   SPLITD_ASSIGN(const std::optional<uint32_t> start, frame_start(request, after));
@@ -177,6 +181,10 @@ Status Timeline::check_frame(const TimelineRequest& request) {
   if (frame.commit && frame.base != after.last) {
     return usage_error("commit: the base is " + row_text(frame.base) +
                        "; the last committed row is " + row_text(after.last));
+  }
+  if (frame.bulk && *start % kBulkRows != 0) {
+    return usage_error("bulk: from position " + std::to_string(*start) + "; multiples of " +
+                       std::to_string(kBulkRows) + " are accepted");
   }
   const uint32_t depth = frame_depth(frame);
   if (depth > n_ctx_ - *start) {

@@ -21,6 +21,9 @@ namespace splitd {
 using RowId = uint32_t;
 inline constexpr RowId kNoRow = UINT32_MAX;  // the place before the first row; never an id
 
+// Rows of a bulk chunk, which begins at a multiple of as many positions (DESIGN §5).
+inline constexpr uint32_t kBulkRows = 256;
+
 // New rows: a tree that hangs from one base row.
 struct Frame {
   RowId first = 0;      // ids are first, first + 1, …: consecutive over the session, never reused
@@ -28,6 +31,7 @@ struct Frame {
   uint32_t n_row = 0;
   std::span<const int32_t> parents = {};  // index in this frame, −1 is the base; empty for a chain
   bool commit = false;                    // a chain that is committed at once
+  bool bulk = false;                      // …a bulk chunk, computed as one where that is known
 };
 
 struct TimelineRequest {

@@ -24,6 +24,7 @@ Result<std::unique_ptr<Body>> Body::start(BodyModel model, BodyOptions options) 
   for (const bool exact : {false, true}) {
     SPLITD_ASSIGN(const auto engine, body->make_engine(body->model_.layers, exact));
     body->arith_[exact ? 1 : 0] = engine->computes.backend->arith();
+    body->takes_bulk_[exact ? 1 : 0] = engine->stage->takes_bulk();
   }
   if (body->options_.own_thread) {
     body->thread_ = std::thread([&here = *body] { here.run(); });

@@ -115,7 +115,7 @@ class Body {
   std::optional<Verdict> check_model(const HelloMessage& hello) const;
   std::optional<Verdict> check_compute(const HelloMessage& hello) const;
   std::optional<Verdict> check_session(const HelloMessage& hello) const;
-  WelcomeMessage basic_welcome() const;
+  WelcomeMessage basic_welcome(bool exact) const;
   void answer_question(BodyPeer& peer, const HelloMessage& hello);
   void welcome(const BodySession& session, BodyPeer& peer, bool resumed, JsonWriter& json);
   net::FrameLimits frame_limits(const Wire& wire) const;
@@ -143,6 +143,7 @@ class Body {
   const BodyModel model_;
   const BodyOptions options_;
   std::array<std::string, 2> arith_;  // without and with `exact`, before the type of the KV
+  std::array<bool, 2> takes_bulk_{};  // …likewise
   BodyMetrics metrics_;
 
   // The thread that brings messages.

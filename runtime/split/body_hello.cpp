@@ -119,11 +119,12 @@ std::optional<Body::Verdict> Body::check_session(const HelloMessage& hello) cons
   return std::nullopt;
 }
 
-WelcomeMessage Body::basic_welcome() const {
+WelcomeMessage Body::basic_welcome(bool exact) const {
   WelcomeMessage out;
   out.fingerprint = model_.fingerprint;
   out.d_model = model_.config.d_model;
   out.max_rows = options_.max_rows;
+  out.bulk = takes_bulk_[exact ? 1 : 0] && options_.max_rows >= kBulkRows;
   out.idle_s = static_cast<uint32_t>(
       std::chrono::duration_cast<std::chrono::seconds>(options_.idle).count());
   return out;
@@ -131,7 +132,7 @@ WelcomeMessage Body::basic_welcome() const {
 
 // What there is to have.
 void Body::answer_question(BodyPeer& peer, const HelloMessage& hello) {
-  WelcomeMessage message = basic_welcome();
+  WelcomeMessage message = basic_welcome(*hello.exact);
   message.layers = model_.offer;
   message.arith = arith_[*hello.exact ? 1 : 0] + "/" + std::string(kv_name(*hello.kv));
   message.n_ctx = options_.max_ctx;
@@ -141,7 +142,7 @@ void Body::answer_question(BodyPeer& peer, const HelloMessage& hello) {
 }
 
 void Body::welcome(const BodySession& session, BodyPeer& peer, bool resumed, JsonWriter& json) {
-  WelcomeMessage message = basic_welcome();
+  WelcomeMessage message = basic_welcome(*session.hello.exact);
   message.layers = *session.hello.layers;
   message.arith = session.arith;
   message.n_ctx = session.hello.n_ctx;

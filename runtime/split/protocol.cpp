@@ -53,6 +53,7 @@ void write_welcome(JsonWriter& json, const WelcomeMessage& message) {
   json.field("n_ctx", message.n_ctx).field("max_pending", message.max_pending);
   json.field("window", message.window);
   json.field("max_rows", message.max_rows).field("idle_s", message.idle_s);
+  if (message.bulk) json.field("bulk", true);
   if (!message.resume.empty()) {
     json.field("resume", std::string_view(message.resume)).field("resumed", message.resumed);
   }
@@ -77,6 +78,7 @@ void write_step(JsonWriter& json, const StageRequest& request) {
       json.end_array();
     }
     if (frame.commit) json.field("commit", true);
+    if (frame.bulk) json.field("bulk", true);
   }
   json.end_object();
 }
@@ -287,6 +289,7 @@ Result<WelcomeMessage> MessageReader::welcome() const {
   out.max_pending = fields.integer("max_pending", 0u, kMostU32, 0u);
   out.window = fields.integer("window", 1u, kMostU32);
   out.max_rows = fields.integer("max_rows", 1u, kMostU32);
+  out.bulk = fields.boolean("bulk");
   out.idle_s = fields.integer("idle_s", 0u, kMostU32, 0u);
   out.resume = fields.hex("resume", 32);
   out.resumed = fields.boolean("resumed");
@@ -318,6 +321,7 @@ Result<StageRequest> MessageReader::step() {
     frame.first = fields.integer("first", 0u, kMostU32 - 1);
     frame.base = fields.integer("base", 0u, kMostU32 - 1, kNoRow);
     frame.commit = fields.boolean("commit");
+    frame.bulk = fields.boolean("bulk");
     fields.integers("parents", frame.n_row, -1, static_cast<int32_t>(kMostFrameRows), parents_);
     if (!parents_.empty() && parents_.size() != frame.n_row) {
       fields.refuse("parents", "has " + std::to_string(parents_.size()) + " items",

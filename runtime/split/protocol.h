@@ -67,6 +67,7 @@ struct WelcomeMessage {
   uint32_t max_pending = 0;
   uint32_t window = kReplyWindow;
   uint32_t max_rows = 0;  // of one step
+  bool bulk = false;      // steps may be bulk chunks
   uint32_t idle_s = 0;    // a session is forgotten after so long without a message
   std::string resume;     // empty: no session was opened
   bool resumed = false;   // the session was found again

@@ -72,6 +72,7 @@ Result<SessionId> RemoteStage::open(const KvShape& shape) {
     return drifted(finder_.address(), link.welcome.arith, arith_);
   }
   arith_ = link.welcome.arith;
+  takes_bulk_ = link.welcome.bulk && link.welcome.max_rows >= kBulkRows;
   auto session =
       std::make_unique<RemoteSession>(finder_, options_, wire_, std::move(hello), std::move(link));
   const std::lock_guard lock(mutex_);

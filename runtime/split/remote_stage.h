@@ -37,6 +37,7 @@ class RemoteStage final : public Stage {
   Status submit(SessionId session, const StageRequest& request) override;
   Status next(SessionId session, Deadline deadline, StageReply& reply) override;
   void close(SessionId session) override;
+  bool takes_bulk() const override { return takes_bulk_; }
 
   // Ends an ask() or open() under way with ErrorKind::interrupted. From any thread.
   void interrupt();
@@ -61,6 +62,7 @@ class RemoteStage final : public Stage {
   std::optional<LayerRange> layers_;
   BodyFinder finder_;
   std::string arith_;
+  bool takes_bulk_ = false;  // that body
 
   mutable std::mutex mutex_;  // guards what follows
   std::map<SessionId, std::unique_ptr<RemoteSession>> sessions_;

@@ -18,6 +18,7 @@ class WireStage final : public Stage {
   Status submit(SessionId session, const StageRequest& request) override;
   Status next(SessionId session, Deadline deadline, StageReply& reply) override;
   void close(SessionId session) override { inner_.close(session); }
+  bool takes_bulk() const override { return inner_.takes_bulk(); }
 
  private:
   Status travel(std::vector<std::byte>& payload, std::span<float> rows) const;

@@ -126,6 +126,7 @@ Result<ModelParts> place_apart(Context& context, LocalModel& model, DelayedStage
       return stage_.next(session, deadline, reply);
     }
     void close(SessionId session) override { stage_.close(session); }
+    bool takes_bulk() const override { return stage_.takes_bulk(); }
 
    private:
     std::unique_ptr<Backend> backend_;

@@ -44,6 +44,7 @@ class DelayedStage final : public Stage {
   Status submit(SessionId session, const StageRequest& request) override;
   Status next(SessionId session, Deadline deadline, StageReply& reply) override;
   void close(SessionId session) override;
+  bool takes_bulk() const override { return inner_->takes_bulk(); }
 
  private:
   using Clock = std::chrono::steady_clock;

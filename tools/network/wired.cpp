@@ -23,6 +23,7 @@ class WiredBody final : public Stage {
     return wired_.next(session, deadline, reply);
   }
   void close(SessionId session) override { wired_.close(session); }
+  bool takes_bulk() const override { return wired_.takes_bulk(); }
 
  private:
   std::unique_ptr<Backend> backend_;
