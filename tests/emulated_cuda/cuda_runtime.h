@@ -149,6 +149,7 @@ namespace emulated {
 // What cudaMemGetInfo calls free and cudaMalloc gives at most, for tests of refusals.
 void set_memory(size_t bytes);
 size_t allocated();  // bytes that are not freed
+void set_cublas(bool there);
 
 // What was asked for since the program began, for tests of what a step costs.
 struct Calls {

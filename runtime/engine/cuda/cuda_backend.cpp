@@ -12,6 +12,7 @@
 #include "kernels/cuda/rows.h"
 #include "kernels/quantised.h"
 #include "runtime/engine/cuda/cuda_batch.h"
+#include "runtime/engine/cuda/cuda_bulk.h"
 #include "runtime/engine/cuda/cuda_graphs.h"
 #include "runtime/engine/cuda/cuda_kv.h"
 #include "runtime/engine/cuda/cuda_layers.h"
@@ -26,6 +27,7 @@ namespace gpu = kernels::cuda;
 
 constexpr int kKernelRevision = 1;  // counts up when a kernel's results change
 constexpr uint32_t kMaxRows = 256;
+static_assert(kMaxRows >= kBulkRows);
 constexpr uint32_t kMostAhead = 2;  // runs of layers: one at work, one behind it
 constexpr size_t kMovesBytes = size_t{2} << 20;
 constexpr uint32_t kProjectRows = 64;  // whose logits are on the device together
@@ -40,7 +42,8 @@ class CudaBackend final : public Backend {
   const ModelConfig& config() const override { return config_; }
   LayerRange layers() const override { return weights_.range(); }
   std::string arith() const override {
-    return "cuda/" + architecture_ + "/" + std::to_string(kKernelRevision) +
+    const std::string bulk = bulk_ == nullptr ? "" : "+" + bulk_->arith();
+    return "cuda/" + architecture_ + "/" + std::to_string(kKernelRevision) + bulk +
            (exact_ ? "/f32" : "/auto");
   }
   uint64_t kv_bytes(const KvShape& shape) const override {
@@ -54,6 +57,7 @@ class CudaBackend final : public Backend {
   void norm(std::span<const float> hidden, float* normed) override;
   void project(std::span<const float> normed, float* logits) override;
   uint32_t max_rows() const override { return kMaxRows; }
+  bool takes_bulk() const override { return bulk_ != nullptr; }
   Status fault() const override { return cuda_status(fault_, "go on"); }
 
  private:
@@ -88,6 +92,7 @@ class CudaBackend final : public Backend {
   TensorView embed_;
   kernels::WeightType embed_type_ = kernels::WeightType::f32;
 
+  std::unique_ptr<CudaBulk> bulk_;
   std::optional<CudaLayers> layers_;
   std::optional<CudaBatch> batch_;
   CudaGraphs graphs_;
@@ -122,6 +127,10 @@ Result<std::unique_ptr<Backend>> CudaBackend::make(const ModelConfig& config,
   if (weights.embed.data != nullptr) {
     SPLITD_ASSIGN(backend->embed_type_, weight_type(weights.embed.dtype));
   }
+  if (options.bulk && !options.exact) {
+    std::string problem;  // `doctor` says it
+    backend->bulk_ = CudaBulk::make(backend->weights_, options.device, backend->stream_, problem);
+  }
   SPLITD_TRY(backend->reserve());
   // A device that this build has no code for says so at the first kernel.
   backend->check(gpu::softcap(backend->layers_->spare_rows(), 1, 1.0f, backend->stream_));
@@ -142,7 +151,7 @@ CudaBackend::~CudaBackend() {
 }
 
 Status CudaBackend::reserve() {
-  SPLITD_ASSIGN(layers_, CudaLayers::make(config_, weights_, kMaxRows));
+  SPLITD_ASSIGN(layers_, CudaLayers::make(config_, weights_, bulk_.get(), kMaxRows));
   SPLITD_ASSIGN(batch_, CudaBatch::make(config_, kMaxRows));
   for (cudaEvent_t& event : ran_) {
     SPLITD_TRY(

@@ -18,6 +18,7 @@ struct CudaOptions {
   const kernels::KernelTable* table = nullptr;  // for embedding rows, which stay on the host
   bool exact = false;                           // --compute f32
   bool graphs = true;                           // steps are captured and replayed
+  bool bulk = true;                             // bulk chunks as such, where cuBLAS is found
   ProgressFn progress = {};                     // bytes of weights on the device
   // Set after each batch, for benches: from its first copy to its last on the device's clock.
   double* device_ms = nullptr;

@@ -129,6 +129,7 @@ cudaError_t CudaBatch::send(std::span<const BatchRow> rows, const float* hidden,
   step_.paths = reinterpret_cast<const uint32_t*>(device + at.paths);
   step_.cos_sin = reinterpret_cast<const float*>(device + at.turns);
   step_.segments = segments_;
+  step_.bulk = rows.size() == kBulkRows && rows[0].bulk;
   return cudaMemcpyAsync(device, host_.data(), at.hidden + hidden_bytes, cudaMemcpyHostToDevice,
                          stream);
 }

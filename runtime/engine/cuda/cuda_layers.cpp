@@ -8,6 +8,7 @@
 
 #include "kernels/cuda/attention.h"
 #include "kernels/cuda/experts.h"
+#include "kernels/cuda/flash_attention.h"
 #include "kernels/cuda/matmul.h"
 #include "kernels/cuda/rows.h"
 
@@ -40,14 +41,15 @@ uint32_t narrow(uint64_t window) {
 
 }  // namespace
 
-CudaLayers::CudaLayers(const ModelConfig& config, const CudaWeights& weights, uint32_t max_rows)
-    : config_(&config), weights_(&weights), max_rows_(max_rows) {
+CudaLayers::CudaLayers(const ModelConfig& config, const CudaWeights& weights, CudaBulk* bulk,
+                       uint32_t max_rows)
+    : config_(&config), weights_(&weights), bulk_(bulk), max_rows_(max_rows) {
   for (const RopeConfig& rope : config.ropes) n_rotary_ += rope.n_rotary;
 }
 
 Result<CudaLayers> CudaLayers::make(const ModelConfig& config, const CudaWeights& weights,
-                                    uint32_t max_rows) {
-  CudaLayers out(config, weights, max_rows);
+                                    CudaBulk* bulk, uint32_t max_rows) {
+  CudaLayers out(config, weights, bulk, max_rows);
   SPLITD_TRY(out.reserve());
   return out;
 }
@@ -94,6 +96,7 @@ Status CudaLayers::reserve_attention(uint32_t n_ctx) {
 // Matrices of one type side by side in one launch.
 void CudaLayers::multiply(Launches& to, const CudaProducts& products, uint32_t m, const void* a,
                           float* c, size_t c_stride) {
+  if (to.bulk != nullptr) return to.check(to.bulk->multiply(products, a, c, c_stride));
   uint32_t i = 0;
   while (i < products.n_matrix) {
     gpu::MatmulJob job;
@@ -134,7 +137,11 @@ void CudaLayers::attend(Launches& to, const CudaStep& step, const CudaLayer& lay
                             .eps = config_->norm_eps,
                             .interleaved = weights_->qk_interleaved()},
                            to.stream));
-  for (const CudaSegment& segment : step.segments) attend_rows(to, step, segment, layer, index);
+  if (to.bulk != nullptr && config_->d_head <= gpu::kMostFlashDim) {
+    attend_bulk(to, step, layer, index);
+  } else {
+    for (const CudaSegment& segment : step.segments) attend_rows(to, step, segment, layer, index);
+  }
   multiply(to, layer.o, step.m, act_.data(), delta_.as<float>(), config_->d_model);
 }
 
@@ -166,6 +173,24 @@ void CudaLayers::attend_rows(Launches& to, const CudaStep& step, const CudaSegme
                              .out = {act_.as<std::byte>() + begin * out_row, layer.o.form}},
                             to.stream));
   }
+}
+
+void CudaLayers::attend_bulk(Launches& to, const CudaStep& step, const CudaLayer& layer,
+                             uint32_t index) {
+  to.check(gpu::flash_attention({.q = qkv_.as<float>(),
+                                 .q_stride = d_qkv(),
+                                 .rows = step.rows,
+                                 .layer = index - weights_->range().begin,
+                                 .m = step.m,
+                                 .n_head = config_->n_head,
+                                 .n_kv_head = config_->n_kv_head,
+                                 .d_head = config_->d_head,
+                                 .window = narrow(config_->layers[index].window),
+                                 .scale = config_->attn_scale,
+                                 .softcap = config_->attn_softcap,
+                                 .kv_type = step.segments[0].kv_type,
+                                 .out = {act_.data(), layer.o.form}},
+                                to.stream));
 }
 
 void CudaLayers::feed_forward(Launches& to, const CudaStep& step, const CudaLayer& layer) {
@@ -240,7 +265,7 @@ void CudaLayers::experts(Launches& to, const CudaStep& step, const CudaLayer& la
 
 cudaError_t CudaLayers::run(const CudaStep& step, LayerRange run, LayerRange whole,
                             cudaStream_t stream) {
-  Launches to{stream};
+  Launches to{stream, step.bulk ? bulk_ : nullptr};
   const auto add_norm = [&](const float* delta, const float* bias, const float* post_norm,
                             const float* norm, gpu::ActivationType form) {
     to.check(gpu::add_norm({.x = step.x,

@@ -10,6 +10,7 @@
 
 #include "kernels/cuda/types.h"
 #include "runtime/base/result.h"
+#include "runtime/engine/cuda/cuda_bulk.h"
 #include "runtime/engine/cuda/cuda_weights.h"
 #include "runtime/engine/cuda/device_memory.h"
 #include "runtime/model/config.h"
@@ -32,13 +33,15 @@ struct CudaStep {
   const uint32_t* paths = nullptr;
   const float* cos_sin = nullptr;  // (m, rotary values of all ropes)
   std::span<CudaSegment> segments;
+  bool bulk = false;  // a bulk chunk: kBulkRows rows of one session
 };
 
 class CudaLayers {
  public:
-  // Both must outlive it. Room for batches of max_rows; without KV: reserve_attention().
+  // All must outlive it; `bulk` computes bulk chunks, nullptr: like any. Room for batches of
+  // max_rows; without KV: reserve_attention().
   static Result<CudaLayers> make(const ModelConfig& config, const CudaWeights& weights,
-                                 uint32_t max_rows);
+                                 CudaBulk* bulk, uint32_t max_rows);
 
   // For sessions of so many positions. Requires that nothing runs.
   Status reserve_attention(uint32_t n_ctx);
@@ -62,13 +65,15 @@ class CudaLayers {
   // The first error; what is launched after it comes to nothing.
   struct Launches {
     cudaStream_t stream = nullptr;
+    CudaBulk* bulk = nullptr;  // for products
     cudaError_t error = cudaSuccess;
     void check(cudaError_t from) {
       if (error == cudaSuccess) error = from;
     }
   };
 
-  CudaLayers(const ModelConfig& config, const CudaWeights& weights, uint32_t max_rows);
+  CudaLayers(const ModelConfig& config, const CudaWeights& weights, CudaBulk* bulk,
+             uint32_t max_rows);
   Status reserve();
   uint32_t d_qkv() const { return (config_->n_head + 2 * config_->n_kv_head) * config_->d_head; }
   void multiply(Launches& to, const CudaProducts& products, uint32_t m, const void* a, float* c,
@@ -76,11 +81,13 @@ class CudaLayers {
   void attend(Launches& to, const CudaStep& step, const CudaLayer& layer, uint32_t index);
   void attend_rows(Launches& to, const CudaStep& step, const CudaSegment& rows,
                    const CudaLayer& layer, uint32_t index);
+  void attend_bulk(Launches& to, const CudaStep& step, const CudaLayer& layer, uint32_t index);
   void feed_forward(Launches& to, const CudaStep& step, const CudaLayer& layer);
   void experts(Launches& to, const CudaStep& step, const CudaLayer& layer);
 
   const ModelConfig* config_;
   const CudaWeights* weights_;
+  CudaBulk* bulk_;
   uint32_t max_rows_;
   size_t n_rotary_ = 0;  // of all ropes
   uint32_t most_splits_ = 1;

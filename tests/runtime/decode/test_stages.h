@@ -46,6 +46,7 @@ class ForgetfulStage final : public Stage {
     return {};
   }
   void close(SessionId id) override { sessions_.erase(id); }
+  bool takes_bulk() const override { return backend_.takes_bulk(); }
 
   size_t n_request = 0;
   size_t n_row = 0;

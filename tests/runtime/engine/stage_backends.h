@@ -148,10 +148,52 @@ class HookedBackend final : public Backend {
   void project(std::span<const float> n, float* logits) override { inner_.project(n, logits); }
   Status fault() const override { return inner_.fault(); }
   uint32_t max_rows() const override { return max_rows_; }
+  bool takes_bulk() const override { return inner_.takes_bulk(); }
 
  private:
   Backend& inner_;
   uint32_t max_rows_;
+};
+
+// Computes bulk chunks as another sum than by themselves, so that which rows were bulk shows in all
+// that follows, and takes them as a GPU does: alone, whole and in order.
+class BulkBackend final : public Backend {
+ public:
+  explicit BulkBackend(Backend& inner) : inner_(inner) {}
+
+  size_t n_bulk = 0;  // chunks
+
+  const ModelConfig& config() const override { return inner_.config(); }
+  LayerRange layers() const override { return inner_.layers(); }
+  std::string arith() const override { return inner_.arith() + "+bulk"; }
+  uint64_t kv_bytes(const KvShape& shape) const override { return inner_.kv_bytes(shape); }
+  Result<std::unique_ptr<Kv>> make_kv(const KvShape& s) override { return inner_.make_kv(s); }
+  void move_rows(Kv& kv, std::span<const SlotMove> m) override { inner_.move_rows(kv, m); }
+  bool forward(std::span<const BatchRow> rows, float* hidden, LayerRange range,
+               const std::function<bool()>& go_on) override {
+    const bool bulk = rows[0].bulk && rows.size() == kBulkRows;
+    if (bulk && range.begin == layers().begin) {
+      ++n_bulk;
+      const size_t n_value = rows.size() * config().d_model;
+      for (size_t i = 0; i < n_value; ++i) hidden[i] *= 1.25f;
+    }
+    for (size_t i = 0; i < rows.size(); ++i) {
+      EXPECT_EQ(rows[i].bulk, rows[0].bulk);
+      if (!rows[i].bulk) continue;
+      EXPECT_EQ(rows.size(), kBulkRows);
+      EXPECT_EQ(rows[i].kv, rows[0].kv);
+      EXPECT_EQ(rows[i].position % kBulkRows, i);
+    }
+    return inner_.forward(rows, hidden, range, go_on);
+  }
+  void embed(std::span<const uint32_t> ids, float* h) override { inner_.embed(ids, h); }
+  void norm(std::span<const float> h, float* normed) override { inner_.norm(h, normed); }
+  void project(std::span<const float> n, float* logits) override { inner_.project(n, logits); }
+  uint32_t max_rows() const override { return std::max(kBulkRows, inner_.max_rows()); }
+  bool takes_bulk() const override { return true; }
+
+ private:
+  Backend& inner_;
 };
 
 // All rows of a chain of tokens, each (d_model), computed alone in a fresh session.
