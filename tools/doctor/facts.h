@@ -60,6 +60,7 @@ struct GpuFacts {
   std::vector<std::string> devices = {};       // "/dev/nvidia0"
   std::vector<std::string> cuda_devices = {};  // "NVIDIA H100, compute 9.0, 79 GiB"
   std::string cuda_problem = {};               // why CUDA shows none
+  std::string cublas = {};                     // its version, or why it is not to be had
 };
 
 struct LibraryFacts {

@@ -102,7 +102,8 @@ std::string gpu_text(const GpuFacts& gpu) {
   for (const std::string& device : gpu.cuda_devices) line += "; " + device;
   if (!gpu.built_with_cuda) return line + "; built without CUDA";
   return line + "; built with CUDA" +
-         (gpu.cuda_problem.empty() ? "" : ", which says: " + gpu.cuda_problem);
+         (gpu.cuda_problem.empty() ? "" : ", which says: " + gpu.cuda_problem) +
+         (gpu.cublas.empty() ? "" : "; " + gpu.cublas);
 }
 
 }  // namespace
@@ -237,7 +238,8 @@ std::string report_json(const DoctorReport& report) {
   for (const std::string& device : report.gpu.devices) json.string(device);
   json.end_array().key("cuda_devices").begin_array();
   for (const std::string& device : report.gpu.cuda_devices) json.string(device);
-  json.end_array().field("cuda_problem", report.gpu.cuda_problem).end_object();
+  json.end_array().field("cuda_problem", report.gpu.cuda_problem);
+  json.field("cublas", report.gpu.cublas).end_object();
   json.key("limits").begin_object();
   limit_json(json, "open_files", report.limits.open_files);
   limit_json(json, "open_files_hard", report.limits.open_files_hard);

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #ifdef SPLITD_CUDA
+#include "kernels/cuda/cublas.h"
 #include "kernels/cuda/device.h"
 #endif
 #include "runtime/base/files.h"
@@ -78,6 +79,10 @@ GpuFacts gpu_facts() {
   const kernels::CudaSurvey survey = kernels::survey_cuda();
   gpu.built_with_cuda = true;
   gpu.cuda_problem = survey.problem;
+  if (const int version = kernels::cuda::Cublas::find(gpu.cublas); version != 0) {
+    gpu.cublas = "cuBLAS " + std::to_string(version / 10000) + "." +
+                 std::to_string(version / 100 % 100) + "." + std::to_string(version % 100);
+  }
   for (const kernels::CudaDevice& device : survey.devices) {
     gpu.cuda_devices.push_back(device.name + ", compute " + std::to_string(device.major) + "." +
                                std::to_string(device.minor) + ", " +
