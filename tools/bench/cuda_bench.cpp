@@ -143,6 +143,7 @@ class Bench {
       row.kv = kv_.get();
       row.position = row.slot = at;
       row.n_committed = at + 1;
+      row.bulk = n == kBulkRows && position % kBulkRows == 0;
     }
     const Clock::time_point begin = Clock::now();
     (void)backend_->forward(rows_, hidden_.data(), backend_->layers(), go_on_);

@@ -157,7 +157,7 @@ class HookedBackend final : public Backend {
 
 // Computes bulk chunks as another sum than by themselves, so that which rows were bulk shows in all
 // that follows, and takes them as a GPU does: alone, whole and in order.
-class BulkBackend final : public Backend {
+class BulkBackend : public Backend {
  public:
   explicit BulkBackend(Backend& inner) : inner_(inner) {}
 

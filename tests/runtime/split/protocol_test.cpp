@@ -112,6 +112,14 @@ TEST(Protocol, StepsComeBack) {
   EXPECT_EQ(back->timeline.append->base, kNoRow);
   EXPECT_TRUE(back->timeline.append->parents.empty());
   EXPECT_TRUE(back->timeline.append->commit);
+  EXPECT_FALSE(back->timeline.append->bulk);
+  EXPECT_EQ(json.text().find("bulk"), std::string::npos);
+  request.timeline.append->bulk = true;
+  write_step(json, request);
+  ASSERT_TRUE(read(reader, json).ok());
+  back = reader.step();
+  ASSERT_TRUE(back);
+  EXPECT_TRUE(back->timeline.append->bulk);
 
   request = StageRequest();
   request.seq = 3;
