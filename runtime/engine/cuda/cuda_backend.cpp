@@ -144,6 +144,7 @@ CudaBackend::~CudaBackend() {
   cudaSetDevice(device_);
   cudaStreamSynchronize(stream_);
   graphs_.clear();
+  bulk_.reset();  // speaks to the stream
   for (cudaEvent_t event : {ran_[0], ran_[1], timed_[0], timed_[1]}) {
     if (event != nullptr) cudaEventDestroy(event);
   }
