@@ -211,11 +211,28 @@ struct FormatQ6_K : PlainFormat<WeightType::q6_k, 5> {
   static constexpr bool kHalves = true;
   using Quads = typename P::Quads;
 
-  // The first (or second) pair of bits in each byte of `high`, as bits 4 and 5.
-  static KERNEL_INLINE Quads high_bits(Quads high, bool second) {
-    return second ? P::bits_of(P::template shift_left<2>(high), 0x30303030u)
-                  : P::bits_of(P::template shift_left<4>(high), 0x30303030u);
+  // Bits 2 · kRun and the next of each byte, as bits 4 and 5.
+  template <size_t kRun>
+  static KERNEL_INLINE Quads high_bits(Quads pairs) {
+    if constexpr (kRun < 2) pairs = P::template shift_left<4 - 2 * kRun>(pairs);
+    if constexpr (kRun == 3) pairs = P::template shift_right<2>(pairs);
+    return P::bits_of(pairs, 0x30303030u);
   }
+
+  // Group kRun of a half superblock: `scale` has its two in bytes kRun % 2 · 2 and the next.
+  template <size_t kRun>
+  static KERNEL_INLINE void put(const Quads (&low)[4][4], const Quads (&high)[2][4], Quads scale,
+                                typename P::Floats d, UnpackedGroup<P>& out) {
+    KERNEL_UNROLL
+    for (size_t i = 0; i < 8; ++i) {
+      const Quads nibbles = low[kRun % 2 * 2 + i / 4][i % 4];
+      out.w[i] = P::either(kRun < 2 ? P::low_nibbles(nibbles) : P::high_nibbles(nibbles),
+                           high_bits<kRun>(high[i / 4][i % 4]));
+    }
+    out.scale[0] = P::multiply(d, P::signed_byte(scale, kRun % 2 * 2));
+    out.scale[1] = P::multiply(d, P::signed_byte(scale, kRun % 2 * 2 + 1));
+  }
+
   template <class Sink>
   static KERNEL_INLINE void unpack(const std::byte* p, size_t s, const Sink& sink) {
     Quads scales[4];
@@ -224,23 +241,19 @@ struct FormatQ6_K : PlainFormat<WeightType::q6_k, 5> {
     KERNEL_LOOP
     for (size_t half = 0; half < 2; ++half) {
       Quads high[2][4], low[4][4];
+      KERNEL_UNROLL
       for (size_t i = 0; i < 2; ++i) P::columns(p + 128 + 32 * half + 16 * i, s, high[i]);
+      KERNEL_UNROLL
       for (size_t i = 0; i < 4; ++i) P::columns(p + 64 * half + 16 * i, s, low[i]);
       UnpackedGroup<P> out;
-      for (size_t run = 0; run < 4; ++run) {
-        KERNEL_UNROLL
-        for (size_t d4 = 0; d4 < 8; ++d4) {
-          const Quads nibbles = low[run % 2 * 2 + d4 / 4][d4 % 4];
-          Quads& pairs = high[d4 / 4][d4 % 4];
-          out.w[d4] = P::either(run < 2 ? P::low_nibbles(nibbles) : P::high_nibbles(nibbles),
-                                high_bits(pairs, run % 2 != 0));
-          if (run == 1) pairs = P::template shift_right<4>(pairs);
-        }
-        const Quads four = scales[half * 2 + run / 2];
-        out.scale[0] = P::multiply(d, P::signed_byte(four, run % 2 * 2));
-        out.scale[1] = P::multiply(d, P::signed_byte(four, run % 2 * 2 + 1));
-        sink(half * 4 + run, out);
-      }
+      put<0>(low, high, scales[half * 2], d, out);
+      sink(half * 4, out);
+      put<1>(low, high, scales[half * 2], d, out);
+      sink(half * 4 + 1, out);
+      put<2>(low, high, scales[half * 2 + 1], d, out);
+      sink(half * 4 + 2, out);
+      put<3>(low, high, scales[half * 2 + 1], d, out);
+      sink(half * 4 + 3, out);
     }
   }
 };

@@ -200,39 +200,45 @@ struct Quantised {
   // From block to block of all lanes, and what lies between in memory.
   static constexpr size_t kStepBytes = F::kPaneled ? F::kBlockBytes * kPanelRows : F::kBlockBytes;
   static constexpr size_t kLinearBytes = F::kBlockBytes * kLanes;
+  // Prefetched with each group. All of a superblock at once would wait for miss registers, and then
+  // memory for the arithmetic: that is half of the read.
+  static constexpr size_t kAheadShare = kLinearBytes / F::kGroups;
 
-  // Calls work(lanes) for all columns of the range, in order. A rest of fewer than kLanes columns
-  // is the last lanes of a vector that begins earlier; of a matrix smaller than that, one by one.
-  template <class Work>
-  static KERNEL_INLINE void for_lanes(const MatmulArgs& args, const Work& work) {
+  // The lanes that begin with column n, and the column behind them. A rest of fewer than kLanes
+  // columns is the last lanes of a vector that begins earlier; of a range smaller than that, one by
+  // one.
+  static KERNEL_INLINE Lanes lanes_at(const MatmulArgs& args, size_t n, size_t& next) {
     const size_t stride = row_bytes(F::kType, args.k);
     const auto* w = static_cast<const std::byte*>(args.w);
+    next = n + kLanes;
     if constexpr (F::kPaneled) {
-      for (size_t n = args.n_begin; n < args.n_end; n += kLanes) {
-        const std::byte* panel = w + n / kPanelRows * kPanelRows * stride;
-        work(Lanes{panel, n % kPanelRows, panel + kAheadBytes, args.c + n, 0, kLanes});
-      }
-      return;
+      const std::byte* panel = w + n / kPanelRows * kPanelRows * stride;
+      return {panel, n % kPanelRows, panel + kAheadBytes, args.c + n, 0, kLanes};
     }
-    size_t n = args.n_begin;
-    for (; n + kLanes <= args.n_end; n += kLanes) {
+    if (next <= args.n_end) {
       const std::byte* row = w + n * stride;
-      work(Lanes{row, stride, row + kAheadBytes, args.c + n, 0, kLanes});
+      return {row, stride, row + kAheadBytes, args.c + n, 0, kLanes};
     }
-    if (n < args.n_end && args.n_end >= kLanes) {
-      const size_t from = args.n_end - kLanes;
-      const std::byte* row = w + from * stride;
-      work(Lanes{row, stride, row, args.c + from, n - from, kLanes});
-      return;
+    if (args.n_end < kLanes) {
+      next = n + 1;
+      return {w + n * stride, 0, w + n * stride, args.c + n, 0, 1};
     }
-    for (; n < args.n_end; ++n) {
-      work(Lanes{w + n * stride, 0, w + n * stride, args.c + n, 0, 1});
-    }
+    next = args.n_end;
+    const size_t from = args.n_end - kLanes;
+    const std::byte* row = w + from * stride;
+    return {row, stride, row, args.c + from, n - from, kLanes};
   }
 
+  // Calls work(lanes) for all columns of the range, in order. In one place: `work` is inlined.
+  template <class Work>
+  static KERNEL_INLINE void for_lanes(const MatmulArgs& args, const Work& work) {
+    for (size_t n = args.n_begin, next; n < args.n_end; n = next) work(lanes_at(args, n, next));
+  }
+
+  // The part of a block that belongs to one of its groups.
   static KERNEL_INLINE void prefetch(const std::byte* from) {
     KERNEL_UNROLL
-    for (size_t at = 0; at < kLinearBytes; at += kLineBytes) __builtin_prefetch(from + at, 0, 2);
+    for (size_t at = 0; at < kAheadShare; at += kLineBytes) __builtin_prefetch(from + at, 0, 2);
   }
 
   // ---------------------------------------------------------------- few rows
@@ -262,9 +268,12 @@ struct Quantised {
       Floats acc[R];
       KERNEL_UNROLL
       for (size_t i = 0; i < R; ++i) acc[i] = P::zero();
-      for (size_t block = 0; block < blocks; ++block, p += kStepBytes, ahead += kLinearBytes) {
-        prefetch(ahead);
+      for (size_t block = 0; block < blocks; ++block, p += kStepBytes) {
         F::unpack(p, lanes.s, [&](size_t, const Unpacked& w) KERNEL_INLINE_LAMBDA {
+          // Panels are one linear read, and the machine's own prefetchers do that better: a
+          // prefetch for every line holds it at two thirds of the stream.
+          if constexpr (!F::kPaneled) prefetch(ahead);
+          ahead += kAheadShare;
           KERNEL_UNROLL
           for (size_t i = 0; i < R; ++i) acc[i] = add_group<(R < 3)>(w, act[i], acc[i]);
           act += R;
@@ -289,8 +298,9 @@ struct Quantised {
     const std::byte* p = lanes.p + block_begin * kStepBytes;
     const std::byte* ahead = lanes.ahead + block_begin * kLinearBytes;
     for (size_t block = block_begin; block < block_end; ++block) {
-      prefetch(ahead);
       F::unpack(p, lanes.s, [&](size_t, const Unpacked& w) KERNEL_INLINE_LAMBDA {
+        prefetch(ahead);
+        ahead += kAheadShare;
         KERNEL_UNROLL
         for (size_t d = 0; d < 8; ++d) P::keep(w.w[d], out + d * kVecBytes);
         P::keep(w.scale[0], out + kQuantBytes);
@@ -299,7 +309,6 @@ struct Quantised {
         out += kUnitBytes;
       });
       p += kStepBytes;
-      ahead += kLinearBytes;
     }
   }
 
