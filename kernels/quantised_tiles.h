@@ -193,7 +193,8 @@ struct Quantised {
     return min_of(k / kGroup, m <= kSomeRows ? P::kSmallGroups : P::kBlockGroups);
   }
   static constexpr size_t kSomeRows = 64;
-  static constexpr size_t kAheadBytes = 65536;  // prefetched so far ahead; measured
+  // Prefetched so far ahead: what these rows read last lies where the next ones begin. Measured.
+  static size_t ahead_bytes(size_t k) { return kLanes * row_bytes(F::kType, k) + 16384; }
   static_assert(P::kSmallGroups % F::kGroups == 0 && P::kBlockGroups % F::kGroups == 0);
   static_assert(kBlockVectors % kCols == 0);
 
@@ -213,11 +214,11 @@ struct Quantised {
     next = n + kLanes;
     if constexpr (F::kPaneled) {
       const std::byte* panel = w + n / kPanelRows * kPanelRows * stride;
-      return {panel, n % kPanelRows, panel + kAheadBytes, args.c + n, 0, kLanes};
+      return {panel, n % kPanelRows, panel + ahead_bytes(args.k), args.c + n, 0, kLanes};
     }
     if (next <= args.n_end) {
       const std::byte* row = w + n * stride;
-      return {row, stride, row + kAheadBytes, args.c + n, 0, kLanes};
+      return {row, stride, row + ahead_bytes(args.k), args.c + n, 0, kLanes};
     }
     if (args.n_end < kLanes) {
       next = n + 1;
@@ -239,6 +240,12 @@ struct Quantised {
   static KERNEL_INLINE void prefetch(const std::byte* from) {
     KERNEL_UNROLL
     for (size_t at = 0; at < kAheadShare; at += kLineBytes) __builtin_prefetch(from + at, 0, 2);
+  }
+  // Nothing is read before its turn: else compilers gather a superblock's prefetches in one place.
+  static KERNEL_INLINE void prefetch_next(const std::byte*& ahead) {
+    asm volatile("" : "+r"(ahead) : : "memory");
+    prefetch(ahead);
+    ahead += kAheadShare;
   }
 
   // ---------------------------------------------------------------- few rows
@@ -272,8 +279,7 @@ struct Quantised {
         F::unpack(p, lanes.s, [&](size_t, const Unpacked& w) KERNEL_INLINE_LAMBDA {
           // Panels are one linear read, and the machine's own prefetchers do that better: a
           // prefetch for every line holds it at two thirds of the stream.
-          if constexpr (!F::kPaneled) prefetch(ahead);
-          ahead += kAheadShare;
+          if constexpr (!F::kPaneled) prefetch_next(ahead);
           KERNEL_UNROLL
           for (size_t i = 0; i < R; ++i) acc[i] = add_group<(R < 3)>(w, act[i], acc[i]);
           act += R;
@@ -299,8 +305,7 @@ struct Quantised {
     const std::byte* ahead = lanes.ahead + block_begin * kLinearBytes;
     for (size_t block = block_begin; block < block_end; ++block) {
       F::unpack(p, lanes.s, [&](size_t, const Unpacked& w) KERNEL_INLINE_LAMBDA {
-        prefetch(ahead);
-        ahead += kAheadShare;
+        prefetch_next(ahead);
         KERNEL_UNROLL
         for (size_t d = 0; d < 8; ++d) P::keep(w.w[d], out + d * kVecBytes);
         P::keep(w.scale[0], out + kQuantBytes);
@@ -345,7 +350,7 @@ struct Quantised {
     // What the next vectors begin with is fetched while these are unpacked.
     const ptrdiff_t ahead =
         static_cast<ptrdiff_t>(kBlockVectors * kLanes * row_bytes(F::kType, args.k)) -
-        static_cast<ptrdiff_t>(kAheadBytes);
+        static_cast<ptrdiff_t>(ahead_bytes(args.k));
     for_lanes(args, [&](const Lanes& one) {
       lanes[count] = one;
       if (one.whole(kLanes)) lanes[count].ahead += ahead;
