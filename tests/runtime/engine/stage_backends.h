@@ -1,7 +1,10 @@
 // Backends for testing what a stage does with one: FakeBackend computes whole numbers that depend
 // on every ancestor of a row and their order, so a wrong slot, a missing row or a stale value
-// shows; HookedBackend passes everything on to another one and lets a test act between two layers.
+// shows; HookedBackend passes everything on to another one and lets a test act between two layers;
+// BulkBackend computes bulk chunks otherwise than other rows.
 #pragma once
+
+#include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cmath>
