@@ -15,6 +15,9 @@ constexpr double kExploreShare = 0.01;  // of the time may go into learning what
 constexpr uint32_t kExploreEvery = 8;   // steps
 constexpr double kExploreMost = 0.3;    // of a step, of time saved up for learning
 constexpr double kLeastSaved = 0.08;    // of a step, by a frame below the leaf
+constexpr double kGuessShare = 0.02;    // of a step
+constexpr double kGuessMost = 0.5;      // ms
+constexpr double kFarMs = 5;            // a round trip with time for other work
 constexpr double kWantedTokens =
     0.02;  // that a wanted row brings: about what published windows of rows do
 constexpr uint32_t kMostPath = CostCurve::kMostRows;
@@ -59,6 +62,16 @@ double Controller::later_waves(std::span<const float> path, uint32_t n_first) co
     ms += static_cast<double>(path[i]) * tail_.at(static_cast<uint32_t>(n));
   }
   return ms;
+}
+
+double Controller::guess_ms() const {
+  if (n_step_ == 0) return 0;
+  return std::min(kGuessMost,
+                  kGuessShare * cost(static_cast<uint32_t>(std::lround(mean_rows_)), 1));
+}
+
+double Controller::spare_ms() const {
+  return link_.is_known() && link_.rtt_ms() >= kFarMs ? link_.rtt_ms() / 2 : 0;
 }
 
 // The best cut of at most `most` rows. Without a pace: the cut with the most tokens per ms.
@@ -112,7 +125,7 @@ uint32_t Controller::rows_worth(const Draft& draft) {
 // more than a small share of all time.
 uint32_t Controller::explore(const Draft& draft, const Choice& best, double tokens_per_ms) {
   const double step_ms = cost(best.n + 1, best.n_tail);
-  spare_ms_ = std::min(spare_ms_ + kExploreShare * step_ms, kExploreMost * step_ms);
+  learning_ms_ = std::min(learning_ms_ + kExploreShare * step_ms, kExploreMost * step_ms);
   const uint32_t far = std::min(
       {2 * best.n + 2, limits_.most_rows - 1, static_cast<uint32_t>(draft.probabilities.size())});
   if (++n_since_far_ < kExploreEvery && !link_.is_blind()) return best.n;
@@ -121,8 +134,8 @@ uint32_t Controller::explore(const Draft& draft, const Choice& best, double toke
   for (uint32_t i = best.n; i < far; ++i) n_token += static_cast<double>(draft.probabilities[i]);
   const double lost_ms =
       cost(far + 1, best.n_tail) - step_ms - (n_token - best.n_token) / tokens_per_ms;
-  if (lost_ms > spare_ms_) return best.n;
-  spare_ms_ -= std::max(0.0, lost_ms);
+  if (lost_ms > learning_ms_) return best.n;
+  learning_ms_ -= std::max(0.0, lost_ms);
   return far;
 }
 

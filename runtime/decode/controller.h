@@ -66,6 +66,12 @@ class Controller {
   void observe(const FrameCost& cost);           // each frame that came back, in order
   void observe_tail(uint32_t n_row, double ms);  // each batch of tail, norm and projection
 
+  // How long guessing may take where a step waits for it, and work that can wait while a frame is
+  // on its way: well before its reply; 0: nothing is known, or nobody is far away.
+  double guess_ms() const;
+  double spare_ms() const;
+  double tail_ms(uint32_t n_row) const { return tail_.at(n_row); }
+
   FrameEstimate estimate(uint32_t n_row, uint32_t n_tail_row) const;
 
  private:
@@ -94,7 +100,7 @@ class Controller {
   double mean_rows_ = 0;      // of a step, the last token's included
   double mean_tail_ = 0;      // rows of the tail's first batch
   double n_step_ = 0;         // that the means are of; fading
-  double spare_ms_ = 0;       // that may be spent on learning
+  double learning_ms_ = 0;    // that may be spent on it
   uint32_t n_wave_ = 0;       // batches of the tail
   uint32_t n_since_far_ = 0;  // frames since one was about twice as large as what seems best
 };

@@ -15,6 +15,7 @@
 namespace splitd {
 
 struct SamplingOptions;
+class TokenSketches;
 
 // A tree of guessed tokens under the last token of a text. Parents stand before their children and
 // the likelier before the less likely (of the whole path down to a row), so that a draft cut
@@ -41,6 +42,9 @@ struct DraftRequest {
   uint64_t position = 0;  // = text.size(): the position of the token that is guessed first
   // Set by another thread when the draft is not wanted any more: for drafters that take long.
   const std::atomic<bool>* cancelled = nullptr;
+  // A sketch of the row that brought the last certain token; empty: unknown.
+  std::span<const float> before = {};
+  double most_ms = 1;  // guessing may take about so long
 };
 
 // A row whose logits the step computed.
@@ -49,6 +53,10 @@ struct SeenRow {
   uint32_t next = 0;  // what the sampler takes there, with the random number of that position
   std::span<const uint32_t> top;  // the likeliest followers, best first: Drafter::n_top() of them
   std::span<const float> top_probability;  // theirs, before any filter (softmax of the logits)
+  // Sketches (row_sketch.h) of the row's hidden state and of that of the row before it, where the
+  // drafter uses them; empty: unknown.
+  std::span<const float> sketch = {};
+  std::span<const float> before = {};
 };
 
 // What became of a draft.
@@ -69,6 +77,12 @@ class Drafter {
 
   // How the next texts will be drawn: whoever draws guesses does it alike.
   virtual void sample_like(const SamplingOptions& sampling) { (void)sampling; }
+  // What tokens look like, before a text begins; true: the drafter wants sketches of rows. Nothing
+  // of it is used behind the text's end.
+  virtual bool use(TokenSketches& tokens) {
+    (void)tokens;
+    return false;
+  }
   // A text begins: this is its prompt. What was learnt of others may be kept.
   virtual void begin(std::span<const uint32_t> prompt) = 0;
   // Guesses what follows request.text; `draft` is empty. Several drafts may be in flight, each
@@ -76,6 +90,15 @@ class Drafter {
   // observed.
   virtual Status propose(const DraftRequest& request, Draft& draft) = 0;
   virtual void observe(const StepSeen& seen) = 0;
+  // What the model thinks of a row of the prompt (row.row = −1: the last of `text`, which is a part
+  // of it), which nobody needed for the text.
+  virtual void study(std::span<const uint32_t> text, const SeenRow& row) {
+    (void)text;
+    (void)row;
+  }
+  // Somebody waits anyway: does a little of what was put off (well below a ms). False: nothing is
+  // left to do.
+  virtual bool work() { return false; }
 };
 
 }  // namespace splitd

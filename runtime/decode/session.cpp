@@ -28,7 +28,11 @@ static double ms_since(Clock::time_point start) {
 }
 
 Session::Session(const Pipeline& pipeline, const KvShape& shape, LayerRun head, LayerRun tail)
-    : pipeline_(pipeline), shape_(shape), head_(std::move(head)), tail_(std::move(tail)) {
+    : pipeline_(pipeline),
+      shape_(shape),
+      head_(std::move(head)),
+      tail_(std::move(tail)),
+      token_sketches_(*pipeline.head) {
   if (pipeline_.table == nullptr) pipeline_.table = kernels::runnable_tables().back();
   for (const LayerConfig& layer : pipeline.head->config().layers) {
     has_window_ = has_window_ || layer.window != 0;
@@ -422,11 +426,13 @@ Result<Generated> Session::generate(std::span<const uint32_t> prompt,
   const Clock::time_point start = Clock::now();
   const auto work = [&]() -> Status {
     SPLITD_TRY(begin(prompt, out.n_reused));
+    prompt_hidden_.clear();
     for (const uint32_t token : prompt) sampler.push(token, false);
     SPLITD_TRY(prefill(prompt.subspan(out.n_reused), progress,
                        [&](size_t, std::span<const float> hidden) -> Status {
                          const auto last = hidden.last(d_model());
                          rows_.assign(last.begin(), last.end());
+                         if (options.drafter != nullptr) keep_prompt(hidden);
                          return {};
                        }));
     logits_.resize(n_vocab());

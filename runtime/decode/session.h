@@ -20,6 +20,7 @@
 #include "runtime/decode/controller.h"
 #include "runtime/decode/drafter.h"
 #include "runtime/decode/pending_tree.h"
+#include "runtime/decode/row_sketch.h"
 #include "runtime/decode/sampler.h"
 #include "runtime/engine/layer_run.h"
 #include "runtime/engine/stage.h"
@@ -162,9 +163,15 @@ class Session {
   void choose_wave(Task& task, uint32_t row);
   Status evaluate(Task& task, uint32_t row);
   void rank(const PendingRow& row);
-  SeenRow seen_row(const PendingRow& row) const;
+  void rank(std::span<const float> logits, size_t at);
+  SeenRow seen_row(const PendingRow& row);
   void show(Task& task, const PendingFrame& frame);
   void show_frames(Task& task, uint32_t row, int32_t child);
+
+  // session_study.cpp
+  void keep_prompt(std::span<const float> hidden);
+  void use_waiting(Task& task);
+  bool study(Task& task, std::chrono::steady_clock::time_point until);
 
   bool go_on() const { return !cancelled_.load(std::memory_order_relaxed); }
 
@@ -224,6 +231,16 @@ class Session {
   std::vector<float> base_top_probability_;
   std::vector<float> probabilities_;  // of one row, by token
   std::vector<SeenRow> seen_;
+  TokenSketches token_sketches_;
+  bool has_sketches_ = false;    // the drafter wants them
+  std::vector<float> sketches_;  // kSketch for each row of logits_
+  std::vector<float> base_sketch_;
+
+  // The last rows of the prompt as the tail left them, for drafters; those before n_unstudied_
+  // have not been shown.
+  std::vector<float> prompt_hidden_;
+  size_t n_unstudied_ = 0;
+  std::vector<float> study_rows_, study_logits_, study_sketches_;
 };
 
 }  // namespace splitd

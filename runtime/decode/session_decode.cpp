@@ -45,9 +45,13 @@ Status Session::decode(Task& task) {
   pending_.clear();
   pending_.reserve(shape_.max_pending);
   n_top_ = 0;
+  n_unstudied_ = prompt_hidden_.size() / d_model();
   if (options.drafter != nullptr) {
     n_top_ = std::min(options.drafter->n_top(), n_vocab());
+    has_sketches_ = options.drafter->use(token_sketches_);
     options.drafter->begin(text_);
+    base_sketch_.resize(has_sketches_ ? kSketch : 0);
+    if (has_sketches_) sketch_row(std::span(rows_).last(d_model()), base_sketch_);
   }
   SPLITD_ASSIGN(const uint32_t token,
                 task.sampler.sample(std::span(logits_).first(n_vocab()), tokens_.size()));
@@ -55,6 +59,7 @@ Status Session::decode(Task& task) {
   task.accept(token);
   while (task.more && tokens_.size() < shape_.n_ctx) {
     SPLITD_TRY(fill(task));
+    use_waiting(task);
     SPLITD_TRY(take_reply(task));
     SPLITD_TRY(walk(task));
   }
@@ -74,13 +79,18 @@ Status Session::draft(Task& task, uint32_t base, uint32_t most) {
     }
   }
   const auto position = static_cast<uint32_t>(text_.size());
+  DraftRequest request{.text = text_, .n_certain = n_certain, .position = position};
+  request.cancelled = &cancelled_;
+  request.before = base_sketch_;
   if (const Controller* controller = task.options.controller) {
     most = std::min(most, controller->budget());
+    request.most_ms = controller->guess_ms();
   }
   Status status;
   if (position < end_position_ && most > 0) {
     const Clock::time_point start = Clock::now();
-    status = task.options.drafter->propose({text_, n_certain, most, position, &cancelled_}, draft_);
+    request.budget = most;
+    status = task.options.drafter->propose(request, draft_);
     task.out.draft_ms += ms_since(start);
   }
   text_.resize(n_certain);

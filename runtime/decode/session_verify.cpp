@@ -65,6 +65,13 @@ Status Session::evaluate(Task& task, uint32_t row) {
             .n_row = static_cast<uint32_t>(n),
             .parents = parents_};
   SPLITD_TRY(tail_.run(request, rows_.data(), [this] { return go_on(); }));
+  if (has_sketches_) {
+    if (sketches_.size() < (n_logits_ + n) * kSketch) sketches_.resize((n_logits_ + n) * kSketch);
+    for (size_t i = 0; i < n; ++i) {
+      sketch_row(std::span(rows_).subspan(i * d, d),
+                 std::span(sketches_).subspan((n_logits_ + i) * kSketch, kSketch));
+    }
+  }
   pipeline_.tail->norm(rows_, rows_.data());
   if (logits_.size() < (n_logits_ + n) * n_vocab()) logits_.resize((n_logits_ + n) * n_vocab());
   pipeline_.tail->project(rows_, logits_.data() + size_t{n_logits_} * n_vocab());
@@ -83,12 +90,14 @@ Status Session::evaluate(Task& task, uint32_t row) {
 
 // The row's likeliest followers, before the sampler changes its logits.
 void Session::rank(const PendingRow& row) {
-  if (n_top_ == 0) return;
-  const std::span<const float> logits = logits_of(row);
+  if (n_top_ > 0) rank(logits_of(row), size_t{row.logits} * n_top_);
+}
+
+// …to top_ from `at` on.
+void Session::rank(std::span<const float> logits, size_t at) {
   probabilities_.assign(logits.begin(), logits.end());
   const kernels::RowKernels& kernels = pipeline_.table->rows;
   kernels.softmax(probabilities_.data(), probabilities_.size());
-  const size_t at = size_t{row.logits} * n_top_;
   if (top_.size() < at + n_top_) {
     top_.resize(at + n_top_);
     top_probability_.resize(at + n_top_);
@@ -97,12 +106,17 @@ void Session::rank(const PendingRow& row) {
                 top_.data() + at);
 }
 
-SeenRow Session::seen_row(const PendingRow& row) const {
+SeenRow Session::seen_row(const PendingRow& row) {
   SeenRow seen;
   seen.row = row.draft_row;
   seen.next = row.next;
   seen.top = std::span(top_).subspan(size_t{row.logits} * n_top_, n_top_);
   seen.top_probability = std::span(top_probability_).subspan(size_t{row.logits} * n_top_, n_top_);
+  if (!has_sketches_) return seen;
+  seen.sketch = std::span(sketches_).subspan(size_t{row.logits} * kSketch, kSketch);
+  seen.before = row.parent < 0 ? std::span<const float>(base_sketch_)
+                               : std::span(sketches_).subspan(
+                                     size_t{pending_.row(row.parent).logits} * kSketch, kSketch);
   return seen;
 }
 
@@ -135,6 +149,9 @@ void Session::show_frames(Task& task, uint32_t row, int32_t child) {
   base_top_probability_.assign(base_.top_probability.begin(), base_.top_probability.end());
   base_.top = base_top_;
   base_.top_probability = base_top_probability_;
+  // It was shown as what it is; from now on it is what the next row follows.
+  if (has_sketches_) base_sketch_.assign(base_.sketch.begin(), base_.sketch.end());
+  base_.sketch = base_.before = {};
   if (child >= 0 || !task.more) return;
   for (uint32_t i = 1; i < pending_.n_owed(); ++i) {
     const PendingFrame& next = pending_.frame(i);

@@ -11,42 +11,55 @@ FollowerModel::FollowerModel(uint32_t n_vocab, const TokenCorpus* corpus) : recy
   // knows the place, is less likely, the more so the better the other knows it.
   for (size_t length = 0; length < kLengths; ++length) {
     for (size_t order = 0; order < kOrders; ++order) {
-      const auto at = [&](Who who) -> Weights& {
-        return weights_[(who * kLengths + length) * kOrders + order];
+      const auto at = [&](size_t who, bool has_kin) -> Weights& {
+        return weights(who, has_kin, length, order);
       };
-      at(both) = {0.75f, 0.4f, 0.25f};
-      at(text_only) = {1, 0, -0.25f * static_cast<float>(order)};
-      at(recycled_only) = {0, 1, -0.15f * static_cast<float>(length)};
+      const float unlike_table = -0.25f * static_cast<float>(order);
+      const float unlike_text = -0.15f * static_cast<float>(length);
+      for (const bool has_kin : {false, true}) {
+        const float unlike_kin = has_kin ? -0.5f : 0;
+        at(by_text | by_table, has_kin) = {0.75f, 0.4f, 0, 0.25f + unlike_kin};
+        at(by_text, has_kin) = {1, 0, 0, unlike_table + unlike_kin};
+        at(by_table, has_kin) = {0, 1, 0, unlike_text + unlike_kin};
+      }
+      at(by_kin, true) = {0, 0, 1, -0.3f + 0.5f * (unlike_table + unlike_text)};
+      at(by_text | by_kin, true) = {0.7f, 0, 0.45f, 0.2f};
+      at(by_table | by_kin, true) = {0, 0.5f, 0.6f, 0.1f};
+      at(by_text | by_table | by_kin, true) = {0.6f, 0.3f, 0.35f, 0.3f};
     }
   }
 }
 
-// Fills mixed_ with what either says.
+FollowerModel::Mixed& FollowerModel::mixed(uint32_t token) {
+  const auto same = std::find_if(mixed_.begin(), mixed_.end(),
+                                 [&](const Mixed& mixed) { return mixed.token == token; });
+  if (same != mixed_.end()) return *same;
+  return mixed_.emplace_back(Mixed{token, 0, 0, 0, 0, 0});
+}
+
+// Fills mixed_ with what any of them says.
 void FollowerModel::mix(const Place& place) {
   mixed_.clear();
-  found_.clear();
   const auto length = static_cast<size_t>(std::bit_width(text_.match_length(place.text)));
   length_ = std::min(length, kLengths - 1);
-  text_.guesses(place.text, found_);
-  for (const Guess& guess : found_) {
-    mixed_.push_back({guess.token, text_only, stretch(in_bounds(guess.probability)), 0, 0});
-  }
-  found_.clear();
-  order_ = recycled_.guesses(place.context, found_);
-  for (const Guess& guess : found_) {
-    const float odds = stretch(in_bounds(guess.probability));
-    const auto same = std::find_if(mixed_.begin(), mixed_.end(),
-                                   [&](const Mixed& mixed) { return mixed.token == guess.token; });
-    if (same == mixed_.end()) {
-      mixed_.push_back({guess.token, recycled_only, 0, odds, 0});
-    } else {
-      same->who = both;
-      same->recycled = odds;
+  const auto hear = [&](size_t who, float Mixed::*odds) {
+    for (const Guess& guess : found_) {
+      Mixed& at = mixed(guess.token);
+      at.who |= who;
+      at.*odds = stretch(in_bounds(guess.probability));
     }
-  }
-  for (Mixed& mixed : mixed_) {
-    const Weights& w = weights(mixed.who);
-    mixed.probability = squash(w.text * mixed.text + w.recycled * mixed.recycled + w.bias);
+    found_.clear();
+  };
+  found_.clear();
+  text_.guesses(place.text, found_);
+  hear(by_text, &Mixed::text);
+  order_ = recycled_.guesses(place.context, found_);
+  hear(by_table, &Mixed::recycled);
+  has_kin_ = kin_.guesses(place.kin, found_);
+  hear(by_kin, &Mixed::kin);
+  for (Mixed& at : mixed_) {
+    const Weights& w = weights(at.who);
+    at.probability = squash(w.text * at.text + w.recycled * at.recycled + w.kin * at.kin + w.bias);
   }
 }
 
@@ -67,9 +80,13 @@ void FollowerModel::append(const Place& place, uint32_t token, bool learn) {
       const float step = kStep * ((mixed.token == token ? 1.0f : 0.0f) - mixed.probability);
       w.text = std::clamp(w.text + step * mixed.text, -0.5f, 2.0f);
       w.recycled = std::clamp(w.recycled + step * mixed.recycled, -0.5f, 2.0f);
+      w.kin = std::clamp(w.kin + step * mixed.kin, -0.5f, 2.0f);
       w.bias = std::clamp(w.bias + step, -3.0f, 3.0f);
     }
     recycled_.learn(place.context, token);
+    kin_.append(token);
+  } else {
+    kin_.leave();
   }
   text_.append(token, learn);
 }

@@ -40,4 +40,8 @@ void RecycleDrafter::observe(const StepSeen& seen) {
   }
 }
 
+void RecycleDrafter::study(std::span<const uint32_t> text, const SeenRow& row) {
+  table_.put(RecycleTable::end_of(text), row.top, row.top_probability);
+}
+
 }  // namespace splitd

@@ -19,6 +19,7 @@ class RecycleDrafter final : public Drafter {
   void begin(std::span<const uint32_t>) override {}
   Status propose(const DraftRequest& request, Draft& draft) override;
   void observe(const StepSeen& seen) override;
+  void study(std::span<const uint32_t> text, const SeenRow& row) override;
 
  private:
   RecycleTable table_;

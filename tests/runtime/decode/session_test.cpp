@@ -5,6 +5,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <map>
 #include <thread>
 
 #include "tests/runtime/decode/test_drafters.h"
@@ -227,6 +229,78 @@ TEST_P(SessionTest, ScoresEveryRow) {
                           })
                   .ok());
   EXPECT_LE(relative_error(got, expected), 5e-4);
+}
+
+// Where a body is far away, the wait for it is used: the drafter is shown what the model thinks of
+// the prompt's rows, and works off what it put off.
+TEST_P(SessionTest, WaitingShowsTheDrafterThePrompt) {
+  class Student final : public Drafter {
+   public:
+    std::string_view name() const override { return "student"; }
+    uint32_t n_top() const override { return 2; }
+    bool use(TokenSketches&) override { return true; }
+    void begin(std::span<const uint32_t>) override {}
+    Status propose(const DraftRequest& request, Draft&) override {
+      EXPECT_EQ(request.before.size(), kSketch);
+      return {};
+    }
+    void observe(const StepSeen& seen) override {
+      for (const SeenRow& row : seen.rows) {
+        EXPECT_EQ(row.sketch.size(), kSketch);
+        EXPECT_EQ(row.before.size(), kSketch);
+      }
+    }
+    void study(std::span<const uint32_t> text, const SeenRow& row) override {
+      EXPECT_EQ(row.sketch.size(), kSketch);
+      EXPECT_EQ(row.before.empty(), text.size() == 1);
+      EXPECT_TRUE(tops.emplace(text.size(), row.top[0]).second) << text.size();
+    }
+    bool work() override { return n_work-- > 0; }
+
+    std::map<size_t, uint32_t> tops;  // the likeliest follower, by length of text
+    int n_work = 3;
+  } student;
+  const std::vector<uint32_t> text = prompt(2), truth = prompt(2, "greedy");
+  const std::unique_ptr<Session> session = open(pipeline());
+  std::map<size_t, uint32_t> expected;
+  ASSERT_TRUE(session
+                  ->score(text,
+                          [&](size_t row, std::span<float> logits) -> Status {
+                            const auto most = std::max_element(logits.begin(), logits.end());
+                            expected[row + 1] = static_cast<uint32_t>(most - logits.begin());
+                            return {};
+                          })
+                  .ok());
+  ASSERT_TRUE(session
+                  ->score(std::vector<uint32_t>{text[0] == 0 ? 1u : 0u},
+                          [](auto, auto) { return Status(); })
+                  .ok());
+  Controller controller({.most_rows = 8, .most_frames = 1});
+  GenerateOptions options;
+  options.max_tokens = 48;
+  options.drafter = &student;
+  options.controller = &controller;
+  Sampler near(SamplingOptions{}, model_.config().n_vocab);
+  const auto go_on = [](uint32_t) { return true; };
+  Result<Generated> out = session->generate(text, options, near, go_on);
+  ASSERT_TRUE(out.ok());
+  EXPECT_TRUE(student.tops.empty());  // nobody waits
+  EXPECT_EQ(student.n_work, 3);
+
+  ASSERT_TRUE(session
+                  ->score(std::vector<uint32_t>{text[0] == 0 ? 1u : 0u},
+                          [](auto, auto) { return Status(); })
+                  .ok());
+  for (int i = 0; i < 3; ++i) {
+    controller.observe(
+        {.n_row = 1, .wait_ms = 4000, .body_ms = 1, .bytes_up = 100, .bytes_down = 100});
+  }
+  Sampler far(SamplingOptions{}, model_.config().n_vocab);
+  out = session->generate(text, options, far, go_on);
+  ASSERT_TRUE(out.ok());
+  EXPECT_EQ(out->tokens, truth);
+  EXPECT_EQ(student.tops, expected);
+  EXPECT_LT(student.n_work, 0);
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, SessionTest,

@@ -2,8 +2,10 @@
 #include <gtest/gtest.h>
 
 #include "runtime/decode/drafters/make_drafter.h"
+#include "runtime/decode/row_sketch.h"
 #include "tests/heap_count.h"
 #include "tests/runtime/decode/drafters/toy_loop.h"
+#include "tests/runtime/engine/stage_backends.h"
 
 namespace splitd {
 namespace {
@@ -25,8 +27,13 @@ TEST_P(DrafterAllocations, NoneForAStep) {
   std::vector<uint32_t> text(kPrompt);
   for (uint32_t& token : text) token = static_cast<uint32_t>(random() % 500);
   text.reserve(kPrompt + kSteps + 1);
-  std::vector<uint32_t> top(8);
-  std::vector<float> probabilities(8, 0.1f);
+  std::vector<uint32_t> top(16);
+  std::vector<float> probabilities(16, 0.05f);
+  FakeBackend embedding(std::vector<uint64_t>{0});
+  TokenSketches tokens(embedding);
+  tokens.of(0);
+  drafter.use(tokens);
+  std::vector<float> above(kSketch, 0.0625f), sketch(kSketch);
   Draft draft;
   drafter.begin(text);
   EXPECT_LT(heap::alive - before, size_t{48} << 20);
@@ -35,11 +42,15 @@ TEST_P(DrafterAllocations, NoneForAStep) {
   for (size_t step = 0; step < kSteps; ++step) {
     const uint64_t start = heap::n_alloc;
     draft.clear();
-    ASSERT_TRUE(drafter.propose({text, text.size(), 64, text.size()}, draft).ok());
+    ASSERT_TRUE(drafter.propose({text, text.size(), 64, text.size(), nullptr, above}, draft).ok());
     const uint32_t next = text[step * 7];
     for (size_t i = 0; i < top.size(); ++i) top[i] = (next + static_cast<uint32_t>(i)) % kVocab;
-    const SeenRow row{-1, next, top, probabilities};
+    for (float& x : sketch) x = static_cast<float>(random() % 100) / 800;
+    const SeenRow row{-1, next, top, probabilities, sketch, above};
     drafter.observe({text, &draft, {&next, 1}, {&row, 1}});
+    while (drafter.work()) {
+    }
+    above = sketch;
     if (step >= kWarm) n_alloc += heap::n_alloc - start;
     n_row += draft.size();
     text.push_back(next);
