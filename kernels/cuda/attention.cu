@@ -92,6 +92,7 @@ __global__ void __launch_bounds__(kThreads) split_kernel(AttentionJob job) {
         score += shuffle_xor(score, 2);
         score += shuffle_xor(score, 4);
         score *= job.scale;
+        score = fmaf(score, 0.0f, score);  // beyond the KV's type: NaN, which no softcap hides
         if (job.softcap != 0) score = job.softcap * tanhf(score / job.softcap);
         if (part == 0) p[h * kAttentionBlock + i] = is_live ? score : minus_infinity();
       }
@@ -168,12 +169,11 @@ __global__ void __launch_bounds__(kThreads) merge_kernel(AttentionJob job) {
 
 template <KvType kType>
 cudaError_t run(const AttentionJob& job, cudaStream_t stream) {
-  const uint32_t n_group = job.n_head / job.n_kv_head, d_pad = (job.d_head + 63) / 64 * 64;
-  const size_t floats = n_group * (size_t{d_pad} + job.d_head + kAttentionBlock + 3);
-  const cudaError_t error = launch(
-      "attention", split_kernel<kType>,
-      {dim3(job.n_split, job.n_kv_head, job.m), dim3(kThreads), sizeof(float) * floats, stream},
-      job);
+  const cudaError_t error =
+      launch("attention", split_kernel<kType>,
+             {dim3(job.n_split, job.n_kv_head, job.m), dim3(kThreads),
+              attention_shared_bytes(job.n_head / job.n_kv_head, job.d_head), stream},
+             job);
   if (error != cudaSuccess) return error;
   return launch("attention_merge", merge_kernel,
                 {dim3(job.m, job.n_head), dim3(kThreads), 0, stream}, job);

@@ -55,6 +55,12 @@ __host__ __device__ constexpr size_t attention_partial_bytes(uint32_t n_head, ui
   return sizeof(float) * n_head * n_split * (size_t{d_head} + 2);
 }
 
+// Of a block of threads, for all heads that share a kv head.
+__host__ __device__ constexpr size_t attention_shared_bytes(uint32_t n_group, uint32_t d_head) {
+  const size_t d_pad = (size_t{d_head} + 63) / 64 * 64;
+  return sizeof(float) * n_group * (d_pad + d_head + kAttentionBlock + 3);
+}
+
 cudaError_t attention(const AttentionJob& job, cudaStream_t stream);
 
 }  // namespace splitd::kernels::cuda

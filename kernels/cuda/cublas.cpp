@@ -46,25 +46,24 @@ struct Cublas::Library {
     return out != nullptr;
   }
 
+  bool find_all(std::string& problem) {
+    return find("cublasCreate_v2", create, problem) && find("cublasDestroy_v2", destroy, problem) &&
+           find("cublasGetProperty", get_property, problem) &&
+           find("cublasSetStream_v2", set_stream, problem) &&
+           find("cublasSetWorkspace_v2", set_workspace, problem) &&
+           find("cublasGemmEx", gemm, problem);
+  }
+
+  // The newest that is whole.
   static std::unique_ptr<Library> load(std::string& problem) {
-    auto out = std::make_unique<Library>();
+    problem = "cuBLAS was not found: no libcublas.so.13 or .12 where libraries are looked for";
     for (const char* name : kNames) {
+      auto out = std::make_unique<Library>();
       // It stays once it is there: it has threads and handlers of its own.
       out->file = dlopen(name, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
-      if (out->file != nullptr) break;
+      if (out->file != nullptr && out->find_all(problem)) return out;
     }
-    if (out->file == nullptr) {
-      problem = "cuBLAS was not found: no libcublas.so.13 or .12 where libraries are looked for";
-      return nullptr;
-    }
-    const bool complete = out->find("cublasCreate_v2", out->create, problem) &&
-                          out->find("cublasDestroy_v2", out->destroy, problem) &&
-                          out->find("cublasGetProperty", out->get_property, problem) &&
-                          out->find("cublasSetStream_v2", out->set_stream, problem) &&
-                          out->find("cublasSetWorkspace_v2", out->set_workspace, problem) &&
-                          out->find("cublasGemmEx", out->gemm, problem);
-    if (!complete) return nullptr;
-    return out;
+    return nullptr;
   }
 
   int version() const {

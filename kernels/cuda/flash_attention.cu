@@ -64,19 +64,22 @@ __device__ __forceinline__ void stage_queries(const FlashJob& job, uint32_t firs
       x[i] = e < job.d_head ? q[e] : 0.0f;
       most = fmaxf(most, fabsf(x[i]));
     }
-    // 2^-down keeps the row below 2^15. A NaN stays one.
-    uint32_t down = 0;
+    // 2^-down brings the row's largest into [2^14, 2^15). A NaN stays one.
+    int down = 0;
     if constexpr (kIsF16) {
-      const uint32_t exponent = bits_as<uint32_t>(warp_max(most)) >> 23;
-      down = exponent > 141 ? exponent - 141 : 0;
+      most = warp_max(most);
+      const int exponent = static_cast<int>(bits_as<uint32_t>(most) >> 23);
+      down = most > 0 ? (exponent > 15 ? exponent - 141 : -126) : 0;
     }
-    const float shrink = bits_as<float>((127 - down) << 23);
+    const float shrink = bits_as<float>(static_cast<uint32_t>(127 - down) << 23);
 #pragma unroll
     for (uint32_t i = 0; i < kDim / kWarp; ++i) {
       const uint32_t at = row * Layout<kDim>::kStride + i * kWarp + lane;
       to[at] = kIsF16 ? f32_to_f16(x[i] * shrink) : f32_to_bf16(x[i]);
     }
-    if (lane == 0) factors[row] = job.scale * bits_as<float>((127 + down) << 23);
+    if (lane == 0) {
+      factors[row] = job.scale * bits_as<float>(static_cast<uint32_t>(127 + down) << 23);
+    }
   }
 }
 
@@ -128,6 +131,7 @@ __device__ __forceinline__ void soften(const FlashJob& job, const float (&factor
 #pragma unroll
     for (int e = 0; e < 4; ++e) {
       float score = s[j][e] * factors[e / 2];
+      score = fmaf(score, 0.0f, score);  // beyond the KV's type: NaN, which no softcap hides
       if (job.softcap != 0) score = job.softcap * tanhf(score / job.softcap);
       score *= kLog2E;
       if (has_masked) {

@@ -4,6 +4,7 @@
 #include <cuda_runtime.h>
 
 #include <cstddef>
+#include <tuple>
 
 namespace splitd::kernels::cuda {
 
@@ -46,8 +47,15 @@ cudaError_t launch(const char*, void (*kernel)(Parameters...), const LaunchShape
                                                    static_cast<int>(shape.shared_bytes));
     if (error != cudaSuccess) return error;
   }
-  kernel<<<shape.grid, shape.block, shape.shared_bytes, shape.stream>>>(Parameters(arguments)...);
-  return cudaGetLastError();
+  // Its own status: cudaGetLastError() would take what an earlier call left for this one's.
+  std::tuple<Parameters...> copies{Parameters(arguments)...};
+  return std::apply(
+      [&](auto&... each) {
+        void* pointers[] = {&each...};
+        return cudaLaunchKernel(reinterpret_cast<const void*>(kernel), shape.grid, shape.block,
+                                pointers, shape.shared_bytes, shape.stream);
+      },
+      copies);
 }
 
 #endif

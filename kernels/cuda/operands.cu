@@ -54,9 +54,10 @@ __global__ void __launch_bounds__(kThreads)
   if (threadIdx.x % kWarp == 0) mosts[threadIdx.x / kWarp] = most;
   __syncthreads();
   for (uint32_t i = 0; i < kWarps; ++i) most = fmaxf(most, mosts[i]);
-  const uint32_t exponent = bits_as<uint32_t>(most) >> 23,
-                 down = exponent > 141 ? exponent - 141 : 0;
-  const float shrink = bits_as<float>((127 - down) << 23);
+  // The row's largest comes to lie in [2^14, 2^15): small rows would lose bits in f16 as well.
+  const int exponent = static_cast<int>(bits_as<uint32_t>(most) >> 23);
+  const int down = most > 0 ? (exponent > 15 ? exponent - 141 : -126) : 0;
+  const float shrink = bits_as<float>(static_cast<uint32_t>(127 - down) << 23);
   for (uint32_t i = threadIdx.x * 8; i < k; i += kThreads * 8) {
     float e[8];
     load_8(x + row + i, e);
@@ -65,7 +66,9 @@ __global__ void __launch_bounds__(kThreads)
     *reinterpret_cast<uint4*>(to + row + i) = {pack_f16(e[0], e[1]), pack_f16(e[2], e[3]),
                                                pack_f16(e[4], e[5]), pack_f16(e[6], e[7])};
   }
-  if (threadIdx.x == 0) factors[blockIdx.x] = bits_as<float>((127 + down) << 23);
+  if (threadIdx.x == 0) {
+    factors[blockIdx.x] = bits_as<float>(static_cast<uint32_t>(127 + down) << 23);
+  }
 }
 
 // Most rows are as they should be.

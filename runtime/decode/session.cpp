@@ -299,10 +299,10 @@ Status Session::rewind_all(uint32_t n_token) {
 
 // The committed text becomes its first n_token tokens.
 Status Session::cut_to(uint32_t n_token) {
-  // A ring keeps so many rows beyond its window, and no more can be taken back.
-  if (has_window_ && high_ - n_token > kWindowSlack) n_token = 0;
   // A bulk chunk stays whole or goes: part of one could not be replayed.
   if (const uint32_t begin = n_token - n_token % kBulkRows; is_bulk(begin)) n_token = begin;
+  // A ring keeps so many rows beyond its window, and no more can be taken back.
+  if (has_window_ && high_ - n_token > kWindowSlack) n_token = 0;
   if (n_token == tokens_.size()) return {};
   return rewind_ends(n_token);
 }

@@ -162,9 +162,10 @@ class LocalStage final : public Stage {
   size_t paced_rows_ = 32;  // as many take options_.batch_ms
   RowCost cost_;
   std::vector<RowClaim> claims_;
-  bool is_uneven_ = false;  // some owners had more time than others
-  bool was_bulk_ = false;   // the batch before was a bulk chunk
-  uint64_t n_bulk_ = 0;     // of them so far
+  bool is_uneven_ = false;   // some owners had more time than others
+  bool was_bulk_ = false;    // the batch before was a bulk chunk
+  bool bulk_waits_ = false;  // one stood aside in this batch
+  uint64_t n_bulk_ = 0;      // of them so far
   BatchFacts last_batch_;
   std::vector<BatchRow> batch_;
   std::vector<Origin> origins_;  // by row of the batch

@@ -18,25 +18,30 @@ double LocalStage::reach_of(uint32_t position) const {
 }
 
 // Bulk chunks share no batch. One of them is the next batch, of whoever had least time, then of
-// whose last one is longest ago, unless others have waited for one already; else they stand aside.
-// True: takes_ is made.
+// whose last one is longest ago, unless others have waited for one already or had a batch less of
+// time; else they stand aside. True: takes_ is made.
 bool LocalStage::take_bulk() {
   if (!backend_.takes_bulk()) return false;
   takes_.assign(wants_.size(), 0);
   size_t next = wants_.size();
-  bool any_other = false;
+  double least_other = kNever;
   const auto turn = [](const StageSession& session) {
     return std::tuple(session.owner->spent_ms, session.owner->bulk_turn, session.bulk_turn);
   };
   for (size_t i = 0; i < wants_.size(); ++i) {
     if (wants_[i] == 0) continue;
     if (!running_[i]->is_bulk()) {
-      any_other = true;
+      least_other = std::min(least_other, running_[i]->owner->spent_ms);
     } else if (next == wants_.size() || turn(*running_[i]) < turn(*running_[next])) {
       next = i;
     }
   }
-  was_bulk_ = next != wants_.size() && !(was_bulk_ && any_other);
+  const bool any = next != wants_.size(), any_other = least_other != kNever;
+  const bool is_shared = options_.batch_ms > 0;  // by time; else in turns
+  const bool is_ahead =
+      any && is_shared && running_[next]->owner->spent_ms > least_other + options_.batch_ms;
+  was_bulk_ = any && !(any_other && (was_bulk_ || is_ahead));
+  bulk_waits_ = any && is_shared && !was_bulk_;
   if (!was_bulk_) {
     for (size_t i = 0; i < wants_.size(); ++i) {
       if (wants_[i] != 0 && running_[i]->is_bulk()) wants_[i] = 0;
@@ -139,7 +144,7 @@ void LocalStage::pace(double ms) {
 // costs nothing, and who wanted little saves up no more than one batch of it.
 void LocalStage::charge(bool completed, double ms) {
   const bool was_uneven = is_uneven_;
-  is_uneven_ = false;
+  is_uneven_ = bulk_waits_;
   for (size_t i = 0; i < running_.size(); ++i) {
     is_uneven_ = is_uneven_ || was_cut_short(i);
     running_[i]->owner->load = {};
@@ -159,7 +164,9 @@ void LocalStage::charge(bool completed, double ms) {
   if (completed && !was_bulk_) cost_.learn(all, ms);  // a chunk's rows cost less than others
   double least = kNever;
   for (size_t i = 0; i < running_.size(); ++i) {
-    if (was_cut_short(i)) least = std::min(least, running_[i]->owner->spent_ms);
+    const StageSession& session = *running_[i];
+    const bool is_aside = bulk_waits_ && session.has_current() && session.is_bulk();
+    if (was_cut_short(i) || is_aside) least = std::min(least, session.owner->spent_ms);
   }
   for (auto& [name, owner] : owners_) {
     owner.spent_ms = is_uneven_ ? std::max(owner.spent_ms - least, -options_.batch_ms) : 0;

@@ -26,8 +26,11 @@ Error name_broken_layer(Backend& backend, LayerRange range, const BatchRow& plac
   std::vector<float> hidden(input.begin(), input.end());
   for (uint32_t layer = range.begin;; ++layer) {
     backend.forward({&place, 1}, hidden.data(), {layer, layer + 1}, [] { return true; });
-    if (first_not_finite(hidden) != hidden.size() || layer + 1 == range.end) {
-      return layer_not_finite(layer, row, hidden);
+    if (first_not_finite(hidden) != hidden.size()) return layer_not_finite(layer, row, hidden);
+    if (layer + 1 == range.end) {
+      return model_error(std::string(row) +
+                         " is not finite beside the rows of its chunk, alone it"
+                         " is: one of them has values beyond the type of the KV");
     }
   }
 }

@@ -122,6 +122,9 @@ std::optional<Body::Verdict> Body::open_stage(const Session& session) {
     return Verdict{full ? Refusal::full : Refusal::internal, engine.error().message, full};
   }
   session->engine = *engine;
+  // As this engine computes: one of other layers, or of another hour, may have had room for more.
+  session->arith =
+      session->engine->computes.backend->arith() + "/" + std::string(kv_name(*hello.kv));
   session->cost = cost_of(*session, *session->engine->computes.backend);
   {
     const std::lock_guard lock(mutex_);

@@ -145,6 +145,7 @@ void Body::welcome(const BodySession& session, BodyPeer& peer, bool resumed, Jso
   WelcomeMessage message = basic_welcome(*session.hello.exact);
   message.layers = *session.hello.layers;
   message.arith = session.arith;
+  message.bulk = message.bulk && session.engine->stage->takes_bulk();
   message.n_ctx = session.hello.n_ctx;
   message.max_pending = session.hello.max_pending;
   message.resume = session.token.hex();

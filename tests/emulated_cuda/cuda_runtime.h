@@ -103,6 +103,7 @@ enum cudaDeviceAttr {
   cudaDevAttrGlobalMemoryBusWidth,
   cudaDevAttrComputeCapabilityMajor,
   cudaDevAttrComputeCapabilityMinor,
+  cudaDevAttrMaxSharedMemoryPerBlockOptin,
 };
 struct cudaDeviceProp {
   char name[256];
@@ -111,6 +112,7 @@ struct cudaDeviceProp {
 const char* cudaGetErrorString(cudaError_t error);
 cudaError_t cudaGetLastError();
 cudaError_t cudaSetDevice(int device);
+cudaError_t cudaGetDevice(int* out);
 cudaError_t cudaGetDeviceCount(int* out);
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* out, int device);
 cudaError_t cudaDeviceGetAttribute(int* out, cudaDeviceAttr attribute, int device);

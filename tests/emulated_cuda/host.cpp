@@ -55,6 +55,10 @@ cudaError_t cudaGetLastError() {
 cudaError_t cudaSetDevice(int device) {
   return device == 0 ? cudaSuccess : cudaErrorNoDevice;
 }
+cudaError_t cudaGetDevice(int* out) {
+  *out = 0;
+  return cudaSuccess;
+}
 cudaError_t cudaGetDeviceCount(int* out) {
   *out = 1;
   return cudaSuccess;
@@ -63,8 +67,9 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* out, int) {
   *out = {"emulated"};
   return cudaSuccess;
 }
-cudaError_t cudaDeviceGetAttribute(int* out, cudaDeviceAttr, int) {
-  *out = 0;  // sm_0: nobody mistakes it for a real one
+cudaError_t cudaDeviceGetAttribute(int* out, cudaDeviceAttr attribute, int) {
+  // sm_0: nobody mistakes it for a real one.
+  *out = attribute == cudaDevAttrMaxSharedMemoryPerBlockOptin ? 99 << 10 : 0;
   return cudaSuccess;
 }
 cudaError_t cudaMemGetInfo(size_t* free_bytes, size_t* total_bytes) {

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "kernels/cuda/attention.h"
 #include "kernels/cuda/experts.h"
 #include "kernels/cuda/rows.h"
 #include "kernels/quantised.h"
@@ -104,6 +105,17 @@ class CudaBackend final : public Backend {
   DeviceBuffer logits_;
 };
 
+// Heads that share a kv head are one block's, and so is the memory for them.
+Status check_heads(const ModelConfig& config, size_t most_bytes) {
+  constexpr size_t kOther = 1024;  // that the kernel declares
+  const uint32_t n_group = config.n_head / config.n_kv_head;
+  const size_t bytes = gpu::attention_shared_bytes(n_group, config.d_head) + kOther;
+  if (bytes <= most_bytes) return {};
+  return model_error(std::to_string(n_group) + " heads of " + std::to_string(config.d_head) +
+                     " that share one kv head need " + std::to_string(bytes) +
+                     " bytes of shared memory; this GPU has " + std::to_string(most_bytes));
+}
+
 Result<std::unique_ptr<Backend>> CudaBackend::make(const ModelConfig& config,
                                                    const ModelWeights& weights,
                                                    const CudaOptions& options) {
@@ -114,10 +126,13 @@ Result<std::unique_ptr<Backend>> CudaBackend::make(const ModelConfig& config,
   }
   SPLITD_TRY(cuda_status(cudaSetDevice(options.device), "be used"));
   auto backend = std::unique_ptr<CudaBackend>(new CudaBackend(config, options));
-  int major = 0, minor = 0;
+  int major = 0, minor = 0, shared = 0;
   backend->check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, options.device));
   backend->check(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, options.device));
+  backend->check(
+      cudaDeviceGetAttribute(&shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, options.device));
   SPLITD_TRY(cuda_status(backend->fault_, "say what it is"));
+  SPLITD_TRY(check_heads(config, static_cast<size_t>(shared)));
   backend->architecture_ = "sm_" + std::to_string(major * 10 + minor);
   SPLITD_TRY(cuda_status(cudaStreamCreateWithFlags(&backend->stream_, cudaStreamNonBlocking),
                          "make a stream"));
@@ -127,15 +142,16 @@ Result<std::unique_ptr<Backend>> CudaBackend::make(const ModelConfig& config,
   if (weights.embed.data != nullptr) {
     SPLITD_ASSIGN(backend->embed_type_, weight_type(weights.embed.dtype));
   }
-  if (options.bulk && !options.exact) {
-    std::string problem;  // `doctor` says it
-    backend->bulk_ = CudaBulk::make(backend->weights_, options.device, backend->stream_, problem);
-  }
   SPLITD_TRY(backend->reserve());
   // A device that this build has no code for says so at the first kernel.
   backend->check(gpu::softcap(backend->layers_->spare_rows(), 1, 1.0f, backend->stream_));
   backend->check(cudaStreamSynchronize(backend->stream_));
   SPLITD_TRY(cuda_status(backend->fault_, "run this build's kernels"));
+  if (options.bulk && !options.exact) {  // last: it is what can be done without
+    std::string problem;                 // `doctor` says it
+    backend->bulk_ = CudaBulk::make(backend->weights_, options.device, backend->stream_, problem);
+    backend->layers_->use_bulk(backend->bulk_.get());
+  }
   return std::unique_ptr<Backend>(std::move(backend));
 }
 
@@ -152,7 +168,7 @@ CudaBackend::~CudaBackend() {
 }
 
 Status CudaBackend::reserve() {
-  SPLITD_ASSIGN(layers_, CudaLayers::make(config_, weights_, bulk_.get(), kMaxRows));
+  SPLITD_ASSIGN(layers_, CudaLayers::make(config_, weights_, kMaxRows));
   SPLITD_ASSIGN(batch_, CudaBatch::make(config_, kMaxRows));
   for (cudaEvent_t& event : ran_) {
     SPLITD_TRY(
@@ -163,10 +179,10 @@ Status CudaBackend::reserve() {
     SPLITD_TRY(cuda_status(cudaEventCreateWithFlags(&event, cudaEventDefault), "make an event"));
   }
   SPLITD_TRY(moves_.reserve(kMovesBytes));
-  const size_t logits = sizeof(float) * kProjectRows * config_.n_vocab;
+  const bool has_head = weights_.head().n_matrix != 0;
+  const size_t logits = has_head ? sizeof(float) * kProjectRows * config_.n_vocab : 0;
   const size_t normed = sizeof(float) * kMaxRows * config_.d_model;
   SPLITD_ASSIGN(host_rows_, PinnedBuffer::make(std::max(normed, logits), "the head's rows"));
-  if (weights_.head().n_matrix == 0) return {};
   SPLITD_ASSIGN(logits_, DeviceBuffer::make(logits, "the head's rows"));
   return {};
 }
@@ -241,6 +257,7 @@ bool CudaBackend::forward(std::span<const BatchRow> rows, float* hidden, LayerRa
   if (device_ms_ != nullptr) check(cudaEventRecord(timed_[0], stream_));
   check(batch_->send(rows, hidden, graphs_.bucket(rows.size()), stream_));
   const std::vector<CudaGraph>* graphs = nullptr;
+  graphs_.begin();
   if (batch_->is_fixed() && rows.size() <= CudaGraphs::kMostRows && fault_ == cudaSuccess) {
     graphs = graphs_.find(batch_->step(), range, *layers_, stream_);
   }
@@ -265,6 +282,7 @@ bool CudaBackend::forward(std::span<const BatchRow> rows, float* hidden, LayerRa
   wait();
   if (device_ms_ != nullptr) *device_ms_ = elapsed_ms();
   if (!went_through) return false;
+  if (fault_ == cudaSuccess) graphs_.ran();
   take_floats(batch_->hidden().data(), hidden, rows.size() * config_.d_model);
   return true;
 }

@@ -32,7 +32,7 @@ std::unique_ptr<CudaBulk> CudaBulk::make(const CudaWeights& weights, int device,
     out->cublas_ =
         gpu::Cublas::open(stream, out->workspace_.data(), out->workspace_.bytes(), problem);
     if (out->cublas_ == nullptr) return nullptr;
-    status = out->try_out();
+    status = out->try_out(weights);
   }
   if (!status.ok()) {
     problem = status.error().message;
@@ -44,6 +44,18 @@ std::unique_ptr<CudaBulk> CudaBulk::make(const CudaWeights& weights, int device,
   out->arith_ =
       "cublas" + std::to_string(out->cublas_->version()) + "x" + std::to_string(n_multiprocessor);
   return out;
+}
+
+// The products of every layer.
+template <class F>
+static void for_products(const CudaWeights& weights, const F& look_at) {
+  for (uint32_t index = weights.range().begin; index < weights.range().end; ++index) {
+    const CudaLayer& layer = weights.layer(index);
+    for (const CudaProducts* products :
+         {&layer.qkv, &layer.o, &layer.gate_up, &layer.down, &layer.router}) {
+      look_at(*products);
+    }
+  }
 }
 
 Status CudaBulk::reserve(const CudaWeights& weights) {
@@ -59,13 +71,7 @@ Status CudaBulk::reserve(const CudaWeights& weights) {
       }
     }
   };
-  for (uint32_t index = weights.range().begin; index < weights.range().end; ++index) {
-    const CudaLayer& layer = weights.layer(index);
-    for (const CudaProducts* products :
-         {&layer.qkv, &layer.o, &layer.gate_up, &layer.down, &layer.router}) {
-      look_at(*products);
-    }
-  }
+  for_products(weights, look_at);
   if (!any) return failed("no weights of 16 bits or fewer");
   const std::string what = "the room for bulk chunks";
   panel = std::min(panel, std::max(kPanelBytes, sizeof(uint16_t) * most_k));
@@ -76,14 +82,15 @@ Status CudaBulk::reserve(const CudaWeights& weights) {
   return {};
 }
 
-// Ones times ones, so that a library that does not run here is found before a batch needs it.
-Status CudaBulk::try_out() {
+// Every shape of product once, so that a library that does not run here, or has no kernel for one
+// of them, is found before a batch needs it; ones times ones to see that it computes.
+Status CudaBulk::try_out(const CudaWeights& weights) {
   constexpr uint32_t kWide = 64;
   const std::vector<uint16_t> ones(size_t{kBulkRows} * kWide, 0x3f80);
+  const std::string what = "trying cuBLAS";
   SPLITD_ASSIGN(const DeviceBuffer operands,
-                DeviceBuffer::make(ones.size() * sizeof(uint16_t), "trying cuBLAS"));
-  SPLITD_ASSIGN(const DeviceBuffer result,
-                DeviceBuffer::make(ones.size() * sizeof(float), "trying cuBLAS"));
+                DeviceBuffer::make(ones.size() * sizeof(uint16_t), what));
+  SPLITD_ASSIGN(const DeviceBuffer result, DeviceBuffer::make(ones.size() * sizeof(float), what));
   check(cudaMemcpyAsync(operands.data(), ones.data(), operands.bytes(), cudaMemcpyHostToDevice,
                         stream_));
   gemm(HalfType::bf16, operands.data(), operands.data(), kWide, kWide, result.as<float>(), kWide);
@@ -91,12 +98,46 @@ Status CudaBulk::try_out() {
   check(
       cudaMemcpyAsync(sums.data(), result.data(), result.bytes(), cudaMemcpyDeviceToHost, stream_));
   check(cudaStreamSynchronize(stream_));
-  const cudaError_t error = std::exchange(error_, cudaSuccess);
   const bool right = std::all_of(sums.begin(), sums.end(), [](float sum) { return sum == kWide; });
-  if (error == cudaSuccess && right) return {};
+  if (error_ == cudaSuccess && !right)
+    return failed("cuBLAS computes something else than it should");
+  SPLITD_TRY(try_shapes(weights));
+  if (std::exchange(error_, cudaSuccess) == cudaSuccess) return {};
   cudaGetLastError();  // a library that does not run is no fault of the device's
-  return failed(error != cudaSuccess ? "cuBLAS does not compute on this GPU"
-                                     : "cuBLAS computes something else than it should");
+  return failed("cuBLAS does not compute this model's products on this GPU");
+}
+
+// Zeros times the weights.
+Status CudaBulk::try_shapes(const CudaWeights& weights) {
+  std::vector<const CudaProducts*> kinds;
+  size_t most_k = 0, most_n = 0;
+  for_products(weights, [&](const CudaProducts& products) {
+    const auto is_like = [&](const CudaProducts* other) {
+      bool out = other->n_matrix == products.n_matrix && other->form == products.form;
+      for (uint32_t i = 0; out && i < products.n_matrix; ++i) {
+        const gpu::Matrix &a = other->w[i], &b = products.w[i];
+        out = a.type == b.type && a.n == b.n && a.k_padded == b.k_padded;
+      }
+      return out;
+    };
+    if (products.n_matrix == 0 || std::any_of(kinds.begin(), kinds.end(), is_like)) return;
+    kinds.push_back(&products);
+    most_k = std::max<size_t>(most_k, products.w[0].k_padded);
+    most_n = std::max<size_t>(most_n, products.n());
+  });
+  const std::string what = "trying cuBLAS";
+  SPLITD_ASSIGN(const DeviceBuffer rows,
+                DeviceBuffer::make(kBulkRows * most_k * sizeof(float), what));
+  SPLITD_ASSIGN(const DeviceBuffer out,
+                DeviceBuffer::make(kBulkRows * most_n * sizeof(float), what));
+  check(cudaMemsetAsync(rows.data(), 0, rows.bytes(), stream_));
+  for (const CudaProducts* products : kinds) {
+    if (error_ == cudaSuccess) {
+      check(multiply(*products, rows.data(), out.as<float>(), products->n()));
+    }
+  }
+  check(cudaStreamSynchronize(stream_));
+  return {};
 }
 
 void CudaBulk::gemm(HalfType type, const void* w, const void* a, uint32_t n, uint32_t k, float* c,
@@ -126,22 +167,16 @@ const void* CudaBulk::operand(HalfType type, const CudaProducts& products, const
   return to;
 }
 
-// 16-bit weights; matrices that lie behind one another are one. Returns how many were taken.
-uint32_t CudaBulk::as_stored(const CudaProducts& products, uint32_t first, const void* a, float* c,
-                             size_t c_stride) {
-  const gpu::Matrix& w = products.w[first];
+// A matrix of 16-bit weights. Not together with one that happens to lie behind it: what lies where
+// depends on the range of layers, and cuBLAS may choose another kernel for another shape.
+void CudaBulk::as_stored(const CudaProducts& products, uint32_t index, const void* a, float* c,
+                         size_t c_stride) {
+  const gpu::Matrix& w = products.w[index];
   const HalfType type = w.type == WeightType::bf16 ? HalfType::bf16 : HalfType::f16;
-  const size_t row_bytes = gpu::row_bytes(w.type, w.k_padded);
-  uint32_t i = first, n = 0;
-  while (i < products.n_matrix && products.w[i].type == w.type &&
-         products.w[i].data == static_cast<const std::byte*>(w.data) + n * row_bytes) {
-    n += products.w[i++].n;
-  }
-  gemm(type, w.data, operand(type, products, a), n, w.k_padded, c, c_stride);
+  gemm(type, w.data, operand(type, products, a), w.n, w.k_padded, c, c_stride);
   if (type == HalfType::f16) {
-    check(gpu::scale_rows(c, c_stride, kBulkRows, n, factors_.as<float>(), stream_));
+    check(gpu::scale_rows(c, c_stride, kBulkRows, w.n, factors_.as<float>(), stream_));
   }
-  return i - first;
 }
 
 // q8 and q4: panel after panel, across matrices.
@@ -188,7 +223,7 @@ cudaError_t CudaBulk::multiply(const CudaProducts& products, const void* a, floa
     } else if (is_packed(w.type)) {
       n_taken = unpacked(products, i, a, c, c_stride);
     } else {
-      n_taken = as_stored(products, i, a, c, c_stride);
+      as_stored(products, i, a, c, c_stride);
     }
     for (const uint32_t end = i + n_taken; i < end; ++i) c += products.w[i].n;
   }

@@ -30,13 +30,14 @@ class CudaBulk {
  private:
   explicit CudaBulk(cudaStream_t stream) : stream_(stream) {}
   Status reserve(const CudaWeights& weights);
-  Status try_out();
+  Status try_out(const CudaWeights& weights);
+  Status try_shapes(const CudaWeights& weights);
 
   const void* operand(kernels::cuda::HalfType type, const CudaProducts& products, const void* a);
   void gemm(kernels::cuda::HalfType type, const void* w, const void* a, uint32_t n, uint32_t k,
             float* c, size_t c_stride);
-  uint32_t as_stored(const CudaProducts& products, uint32_t first, const void* a, float* c,
-                     size_t c_stride);
+  void as_stored(const CudaProducts& products, uint32_t index, const void* a, float* c,
+                 size_t c_stride);
   uint32_t unpacked(const CudaProducts& products, uint32_t first, const void* a, float* c,
                     size_t c_stride);
   void check(cudaError_t error) {

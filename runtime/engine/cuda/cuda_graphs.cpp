@@ -22,16 +22,15 @@ void CudaGraphs::disable() {
 }
 
 // Its place, or that of the one that was not used for longest.
-CudaGraphs::Step& CudaGraphs::entry(const Key& key, bool& is_new) {
+CudaGraphs::Step& CudaGraphs::entry(const Key& key) {
   const auto at =
       std::find_if(steps_.begin(), steps_.end(), [&](const Step& step) { return step.key == key; });
-  is_new = at == steps_.end();
-  if (!is_new) return *at;
-  if (steps_.size() < kMostSteps) return steps_.emplace_back(Step{key, 0, {}});
+  if (at != steps_.end()) return *at;
+  if (steps_.size() < kMostSteps) return steps_.emplace_back(Step{.key = key});
   Step& oldest = *std::min_element(steps_.begin(), steps_.end(), [](const Step& a, const Step& b) {
     return a.last_used < b.last_used;
   });
-  oldest = {key, 0, {}};
+  oldest = Step{.key = key};
   return oldest;
 }
 
@@ -40,10 +39,10 @@ const std::vector<CudaGraph>* CudaGraphs::find(CudaStep& step, LayerRange layers
   if (!enabled_) return nullptr;
   CudaSegment& rows = step.segments[0];
   rows.n_split = std::min(std::bit_ceil(rows.n_split), to.most_splits());
-  bool is_new = false;
-  Step& known = entry({layers, step.m, rows.n_split, rows.kv_type}, is_new);
+  Step& known = entry({layers, step.m, rows.n_split, rows.kv_type});
+  found_ = static_cast<size_t>(&known - steps_.data());
   known.last_used = ++n_step_;
-  if (is_new) return nullptr;
+  if (!known.has_run) return nullptr;
   if (known.runs.empty() && capture(known, step, to, stream) != cudaSuccess) {
     disable();
     return nullptr;

@@ -46,12 +46,21 @@ class CudaGraphs {
 
   // So many rows are padded to: the columns of the products' tiles, and what fills few of them.
   uint32_t bucket(size_t n_row) const;
+  // Another batch, which may be no step.
+  void begin() { found_ = kMostSteps; }
   // The graphs of this step, run by run; nullptr: launch it plainly. Captures those of a step that
   // it has seen. Requires a step of bucket() rows in one segment.
   const std::vector<CudaGraph>* find(CudaStep& step, LayerRange layers, CudaLayers& to,
                                      cudaStream_t stream);
+  // The batch of the last find() went through: its kernels are loaded.
+  void ran() {
+    if (found_ < steps_.size()) steps_[found_].has_run = true;
+  }
   // Memory that captured launches use has moved. Requires that nothing runs.
-  void clear() { steps_.clear(); }
+  void clear() {
+    steps_.clear();
+    found_ = kMostSteps;
+  }
   // A replay failed.
   void disable();
 
@@ -73,15 +82,17 @@ class CudaGraphs {
   struct Step {
     Key key;
     uint64_t last_used = 0;
-    std::vector<CudaGraph> runs;  // empty: seen once
+    std::vector<CudaGraph> runs = {};
+    bool has_run = false;  // plainly, from end to end
   };
 
-  Step& entry(const Key& key, bool& is_new);
+  Step& entry(const Key& key);
   cudaError_t capture(Step& step, const CudaStep& launches, CudaLayers& to, cudaStream_t stream);
 
   bool enabled_;
   uint64_t n_step_ = 0;
   std::vector<Step> steps_;
+  size_t found_ = kMostSteps;  // of steps_, by the last find(); kMostSteps: nothing
 };
 
 }  // namespace splitd

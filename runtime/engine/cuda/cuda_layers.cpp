@@ -41,15 +41,14 @@ uint32_t narrow(uint64_t window) {
 
 }  // namespace
 
-CudaLayers::CudaLayers(const ModelConfig& config, const CudaWeights& weights, CudaBulk* bulk,
-                       uint32_t max_rows)
-    : config_(&config), weights_(&weights), bulk_(bulk), max_rows_(max_rows) {
+CudaLayers::CudaLayers(const ModelConfig& config, const CudaWeights& weights, uint32_t max_rows)
+    : config_(&config), weights_(&weights), max_rows_(max_rows) {
   for (const RopeConfig& rope : config.ropes) n_rotary_ += rope.n_rotary;
 }
 
 Result<CudaLayers> CudaLayers::make(const ModelConfig& config, const CudaWeights& weights,
-                                    CudaBulk* bulk, uint32_t max_rows) {
-  CudaLayers out(config, weights, bulk, max_rows);
+                                    uint32_t max_rows) {
+  CudaLayers out(config, weights, max_rows);
   SPLITD_TRY(out.reserve());
   return out;
 }

@@ -38,10 +38,11 @@ struct CudaStep {
 
 class CudaLayers {
  public:
-  // All must outlive it; `bulk` computes bulk chunks, nullptr: like any. Room for batches of
-  // max_rows; without KV: reserve_attention().
+  // Both must outlive it. Room for batches of max_rows; without KV: reserve_attention().
   static Result<CudaLayers> make(const ModelConfig& config, const CudaWeights& weights,
-                                 CudaBulk* bulk, uint32_t max_rows);
+                                 uint32_t max_rows);
+  // Computes bulk chunks, and must outlive it; nullptr: they are rows like any.
+  void use_bulk(CudaBulk* bulk) { bulk_ = bulk; }
 
   // For sessions of so many positions. Requires that nothing runs.
   Status reserve_attention(uint32_t n_ctx);
@@ -72,8 +73,7 @@ class CudaLayers {
     }
   };
 
-  CudaLayers(const ModelConfig& config, const CudaWeights& weights, CudaBulk* bulk,
-             uint32_t max_rows);
+  CudaLayers(const ModelConfig& config, const CudaWeights& weights, uint32_t max_rows);
   Status reserve();
   uint32_t d_qkv() const { return (config_->n_head + 2 * config_->n_kv_head) * config_->d_head; }
   void multiply(Launches& to, const CudaProducts& products, uint32_t m, const void* a, float* c,
@@ -87,7 +87,7 @@ class CudaLayers {
 
   const ModelConfig* config_;
   const CudaWeights* weights_;
-  CudaBulk* bulk_;
+  CudaBulk* bulk_ = nullptr;
   uint32_t max_rows_;
   size_t n_rotary_ = 0;  // of all ropes
   uint32_t most_splits_ = 1;

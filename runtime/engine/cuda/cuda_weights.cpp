@@ -50,8 +50,8 @@ float value_at(const TensorView& view, size_t i) {
 uint64_t bytes_of(const LayerWeights& layer) {
   uint64_t out = 0;
   const auto add = [&](const TensorView& view) { out += view.bytes; };
-  for (const TensorView* view : {&layer.q, &layer.k, &layer.v, &layer.o, &layer.gate, &layer.up,
-                                 &layer.down, &layer.router}) {
+  for (const TensorView* view : {&layer.q, &layer.k, &layer.v, &layer.qkv, &layer.o, &layer.gate,
+                                 &layer.up, &layer.gate_up, &layer.down, &layer.router}) {
     add(*view);
   }
   for (const ExpertWeights& expert : layer.experts) {

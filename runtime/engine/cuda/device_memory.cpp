@@ -32,13 +32,16 @@ Status cuda_status(cudaError_t error, const char* what) {
 }
 
 DeviceBuffer::~DeviceBuffer() {
-  if (data_ != nullptr) cudaFree(data_);
+  if (data_ == nullptr) return;
+  cudaSetDevice(device_);  // whoever lets go of it may be a thread that never chose one
+  cudaFree(data_);
 }
 
 Result<DeviceBuffer> DeviceBuffer::make(size_t bytes, const std::string& what) {
   DeviceBuffer out;
   if (bytes == 0) return out;
-  const cudaError_t error = cudaMalloc(&out.data_, bytes);
+  cudaError_t error = cudaGetDevice(&out.device_);
+  if (error == cudaSuccess) error = cudaMalloc(&out.data_, bytes);
   if (error != cudaSuccess) {
     cudaGetLastError();  // a refusal is no fault of the device's
     out.data_ = nullptr;
