@@ -23,11 +23,11 @@ namespace splitd {
 
 class KinModel {
  public:
-  static constexpr uint32_t kTop = 16;    // followers kept of a row
-  static constexpr size_t kRows = 512;    // rows kept; full, the newest half stays
-  static constexpr size_t kQueue = 256;   // rows that wait to be taken in; the oldest are dropped
-  static constexpr size_t kGuesses = 8;   // of one place
-  static constexpr size_t kSlots = 10;    // places asked in one draft, and the root
+  static constexpr uint32_t kTop = 16;   // followers kept of a row
+  static constexpr size_t kRows = 512;   // rows kept; full, the newest half stays
+  static constexpr size_t kQueue = 256;  // rows that wait to be taken in; the oldest are dropped
+  static constexpr size_t kGuesses = 8;  // of one place
+  static constexpr size_t kSlots = 10;   // places asked in one draft, and the root
   static constexpr size_t kBytes =
       4 * (kRows * (3 * kSketch + kRows + 2 * kTop) + kQueue * (2 * kSketch + 2 * kTop) +
            kSlots * (kSketch + kRows + 3 * kGuesses));
