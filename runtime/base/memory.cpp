@@ -9,6 +9,10 @@
 
 #include "runtime/base/files.h"
 
+#if defined(__GLIBC__)
+#include <malloc.h>
+#endif
+
 namespace splitd {
 namespace {
 
@@ -38,6 +42,12 @@ uint64_t available_memory_bytes() {
   const uint64_t cached = number_in("/sys/fs/cgroup/memory.stat", "\nfile ").value_or(0);
   const uint64_t held = *used - std::min(*used, cached);
   return std::min(available, *most - std::min(*most, held));
+}
+
+void give_back_memory() {
+#if defined(__GLIBC__)
+  malloc_trim(0);
+#endif
 }
 
 }  // namespace splitd

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "runtime/base/memory.h"
+
 namespace splitd {
 
 // While draining, a session that sent nothing for so long is between two texts: a step's round trip
@@ -158,6 +160,7 @@ void Body::end(const Session& session, std::string_view why) {
     const bool was_open = session->state == BodySession::State::open;
     session->state = BodySession::State::ended;
     session->peer = nullptr;
+    leaves_memory_ = true;
     if (!was_open) return;  // the compute thread finds it so
     const auto at = std::find(sessions_.begin(), sessions_.end(), session);
     std::swap(*at, sessions_.back());
@@ -194,8 +197,11 @@ void Body::tick(Clock::time_point now) {
   };
   std::vector<Ending> endings;
   uint64_t unsent = 0;
+  bool is_left = false;
   {
     const std::lock_guard lock(mutex_);
+    is_left = leaves_memory_ && sessions_.empty() && opening_.empty();
+    if (is_left) leaves_memory_ = false;
     for (const Session& session : sessions_) {
       if (session->peer) unsent += session->peer->unsent_bytes();
       const auto silence = now - session->heard;
@@ -207,6 +213,7 @@ void Body::tick(Clock::time_point now) {
     }
   }
   crowded_ = unsent > options_.unsent_limit_of_all;
+  if (is_left) give_back_memory();
   for (const Ending& ending : endings) {
     end(ending.session, ending.idle ? "expired" : "drained");
     if (ending.idle) metrics_.expired.fetch_add(1, std::memory_order_relaxed);

@@ -160,6 +160,7 @@ class Body {
   std::vector<Session> busy_;                         // those that are owed replies
   std::vector<std::shared_ptr<BodyEngine>> engines_;  // changed by the compute thread alone
   uint64_t last_number_ = 0;
+  bool leaves_memory_ = false;  // a session ended, and the allocator may keep what it had
 
   // The compute thread.
   std::vector<Session> round_;  // scratch

@@ -105,7 +105,7 @@ TEST(SplitSessions, LeaveNothingBehind) {
   const auto settle = [&] {  // what was cut is forgotten when it has been idle for long enough
     for (int i = 0; i < 100; ++i) {
       std::this_thread::sleep_for(std::chrono::milliseconds(100));
-      if (i > 15 && proxy->counters().open == 0) return;
+      if (i > 35 && proxy->counters().open == 0) return;
     }
   };
   const pid_t pid = cloud.process().pid();
