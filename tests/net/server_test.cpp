@@ -196,7 +196,8 @@ TEST_F(ServerTest, APeerThatDoesNotReadIsClosed) {
   ASSERT_TRUE(client);
   // The client's I/O thread stops reading at 32 messages, so the server's answers pile up.
   const std::string big(1 << 20, 'b');
-  for (int i = 0; i < 60; ++i) ASSERT_TRUE(client->send(R"({"type":"echo"})", bytes_of(big)).ok());
+  for (int i = 0; i < 60 && client->send(R"({"type":"echo"})", bytes_of(big)).ok(); ++i) {
+  }  // the last ones may come too late
   until([&] { return !server.closed().empty(); });
   EXPECT_NE(server.closed()[0].find("does not take"), std::string::npos) << server.closed()[0];
 }
