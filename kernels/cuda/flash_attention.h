@@ -11,7 +11,8 @@
 //   state   m' = max(m, scores); p = 2^(score·log2 e − m'); sum and acc are scaled by 2^(m − m'),
 //           then p and p·v are added, in the order of the tensor cores; tiles ascending
 //   merge   M = max of both m; Σ 2^(m − M)·acc / Σ 2^(m − M)·sum, the lower half first
-// Masked positions add exactly 0.
+// Masked positions add exactly 0, but where their V is infinite or NaN: such a row shows in the
+// rows before it in its tile, and the request is refused all the same.
 #pragma once
 
 #include <cuda_runtime.h>
