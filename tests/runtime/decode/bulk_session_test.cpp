@@ -27,8 +27,8 @@ class BulkSessionTest : public testing::TestWithParam<std::string> {
     Pipeline pipeline;
   };
 
-  std::unique_ptr<Session> open(const Setup& setup) {
-    return std::move(*Session::open(setup.pipeline, {900, 8, KvType::f32}));
+  std::unique_ptr<Session> open(const Setup& setup, uint32_t n_ctx = 900) {
+    return std::move(*Session::open(setup.pipeline, {n_ctx, 8, KvType::f32}));
   }
 
   Generated generate(Session& session, const std::vector<uint32_t>& prompt, uint32_t n = 12) {
@@ -106,6 +106,15 @@ TEST_P(BulkSessionTest, NoneStaysInPart) {
     EXPECT_EQ(got.tokens, fresh(text)) << part;
     generate(*session, prompt(600));
   }
+}
+
+// The place is near enough for the ends' windows, the beginning of its chunk is not.
+TEST_P(BulkSessionTest, ACutIntoAChunkIsMeasuredFromItsBeginning) {
+  Setup setup(model_, pool_), other(model_, pool_);
+  const std::unique_ptr<Session> session = open(setup, 2100);
+  generate(*session, prompt(2000), 1);
+  const std::vector<uint32_t> text = prompt(1040, 1023);
+  EXPECT_EQ(generate(*session, text).tokens, generate(*open(other, 2100), text).tokens);
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, BulkSessionTest, testing::Values("llama_bf16", "gemma3_text"),
