@@ -92,14 +92,13 @@ TEST_P(CudaFlashAttention, LaterRowsAndOtherSlotsChangeNoBit) {
 INSTANTIATE_TEST_SUITE_P(Setups, CudaFlashAttention,
                          testing::Range(0, static_cast<int>(std::size(kShapes))));
 
-// Queries that f16 does not hold are scaled, not lost.
-TEST(CudaFlashAttention, QueriesBeyondF16) {
-  SPLITD_NEEDS_DEVICE();
-  const AttentionShape shape{.n_head = 1, .n_kv_head = 1, .d_head = 64, .scale = 1e-5f};
+// Queries that f16 does not hold, large or small, are scaled and not lost.
+void check_queries(float factor, float scale) {
+  const AttentionShape shape{.n_head = 1, .n_kv_head = 1, .d_head = 64, .scale = scale};
   std::mt19937 random(7);
   std::vector<float> rows = exact_values(kFlashRows, shape, random);
   for (size_t row = 0; row < kFlashRows; ++row) {
-    for (size_t e = 0; e < 64; ++e) rows[row * 192 + e] *= 0x1p17f;
+    for (size_t e = 0; e < 64; ++e) rows[row * 192 + e] *= factor;
   }
   std::vector<BatchRow> chain;
   for (uint32_t at = 0; at < kFlashRows; ++at) chain.push_back({nullptr, at, at, at + 1, 0});
@@ -110,6 +109,35 @@ TEST(CudaFlashAttention, QueriesBeyondF16) {
     line.push_back(rows.data() + row * 192);
     const std::vector<double> exact = naive_attention(shape, line);
     for (size_t i = 0; i < 64; ++i) ASSERT_NEAR(got[row * 64 + i], exact[i], 2e-3) << row;
+  }
+}
+
+TEST(CudaFlashAttention, QueriesBeyondF16) {
+  SPLITD_NEEDS_DEVICE();
+  check_queries(0x1p17f, 1e-5f);
+  check_queries(0x1p-40f, 0x1p40f);
+}
+
+// A score beyond f16's keys is no number, whatever a softcap would make of it.
+TEST(CudaFlashAttention, ScoresThatAreNotFiniteShow) {
+  SPLITD_NEEDS_DEVICE();
+  constexpr size_t kBroken = 9, kHead = 64, kWidth = 3 * kHead;
+  for (const float softcap : {0.0f, 50.0f}) {
+    for (const float key : {1e5f, -1e5f}) {
+      const AttentionShape shape{.n_head = 1, .n_kv_head = 1, .d_head = kHead, .softcap = softcap};
+      std::mt19937 random(8);
+      std::vector<float> rows = exact_values(kFlashRows, shape, random);
+      rows[kBroken * kWidth + kHead] = key;  // every query's first number is positive
+      std::vector<BatchRow> chain;
+      for (uint32_t at = 0; at < kFlashRows; ++at) chain.push_back({nullptr, at, at, at + 1, 0});
+      AttentionSession bulk(shape, 64, 0), plain(shape, 64, 0);
+      const std::vector<float> in_bulk = bulk.flash(chain, rows), one = plain.step(chain, rows, {});
+      for (size_t i = 0; i < in_bulk.size(); ++i) {
+        const bool is_broken = i / kHead >= kBroken;
+        ASSERT_EQ(std::isnan(in_bulk[i]), is_broken) << "row " << i / kHead << " key " << key;
+        ASSERT_EQ(std::isnan(one[i]), is_broken) << "row " << i / kHead << " key " << key;
+      }
+    }
   }
 }
 
