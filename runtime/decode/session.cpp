@@ -93,6 +93,11 @@ uint32_t Session::cut_chunk(size_t position, size_t n) const {
   return static_cast<uint32_t>(std::min(n, most));
 }
 
+// Of n rows from a position on.
+uint32_t Session::count_unread(size_t position, uint32_t n) const {
+  return static_cast<uint32_t>(std::min<size_t>(n, first_read_ - std::min(first_read_, position)));
+}
+
 void Session::cancel() {
   const std::lock_guard lock(submitting_);
   if (!running_ || cancelled_) return;
@@ -351,7 +356,8 @@ Status Session::send_chunk(std::span<const uint32_t> tokens) {
                          .base = head_.timeline().last_committed(),
                          .n_row = n,
                          .commit = true,
-                         .bulk = bulk};
+                         .bulk = bulk,
+                         .n_unread = count_unread(tokens_.size(), n)};
   SPLITD_TRY(head_.run(request, rows_.data(), [this] { return go_on(); }));
   const RowId first = next_body_id_;
   request.append->first = first;
@@ -383,7 +389,8 @@ Status Session::finish_chunk(uint32_t n_row) {
                          .base = tail_.timeline().last_committed(),
                          .n_row = n_row,
                          .commit = true,
-                         .bulk = is_bulk(tail_.timeline().n_committed())};
+                         .bulk = is_bulk(tail_.timeline().n_committed()),
+                         .n_unread = count_unread(tail_.timeline().n_committed(), n_row)};
   SPLITD_TRY(tail_.run(request, reply_.rows.data(), [this] { return go_on(); }));
   mark_done(tail_.timeline().n_committed());
   return {};
@@ -427,12 +434,14 @@ Result<Generated> Session::generate(std::span<const uint32_t> prompt,
   const auto work = [&]() -> Status {
     SPLITD_TRY(begin(prompt, out.n_reused));
     prompt_hidden_.clear();
+    const bool is_studied = options.drafter != nullptr && is_far();
+    first_read_ = prompt.size() - std::min(prompt.size(), is_studied ? kMostStudied : 1);
     for (const uint32_t token : prompt) sampler.push(token, false);
     SPLITD_TRY(prefill(prompt.subspan(out.n_reused), progress,
                        [&](size_t, std::span<const float> hidden) -> Status {
                          const auto last = hidden.last(d_model());
                          rows_.assign(last.begin(), last.end());
-                         if (options.drafter != nullptr) keep_prompt(hidden);
+                         if (is_studied) keep_prompt(hidden);
                          return {};
                        }));
     logits_.resize(n_vocab());
@@ -455,6 +464,7 @@ Status Session::score(std::span<const uint32_t> text,
   const auto work = [&]() -> Status {
     uint32_t n_reused = 0;
     SPLITD_TRY(begin(text.first(1), n_reused));
+    first_read_ = 0;
     std::vector<float> normed(kRowsAtOnce * d_model());
     logits_.resize(kRowsAtOnce * n_vocab());
     return prefill(text, {}, [&](size_t first, std::span<const float> hidden) -> Status {

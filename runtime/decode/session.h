@@ -111,6 +111,7 @@ class Session {
   };
   // A body that forgets a session this often in a row will not keep it.
   static constexpr int kMostRecoveries = 5;
+  static constexpr size_t kMostStudied = 256;  // rows of a prompt, the last ones
   using OnHidden = std::function<Status(size_t first_row, std::span<const float> hidden)>;
 
   Session(const Pipeline& pipeline, const KvShape& shape, LayerRun head, LayerRun tail);
@@ -135,6 +136,7 @@ class Session {
   uint32_t chunk_rows() const;
   bool is_bulk(size_t position) const;
   uint32_t cut_chunk(size_t position, size_t n) const;
+  uint32_t count_unread(size_t position, uint32_t n) const;
   void mark_done(size_t n_token);
   Status rewind_ends(uint32_t n_token);
   Status rewind_all(uint32_t n_token);
@@ -143,6 +145,9 @@ class Session {
   Status embed(std::span<const uint32_t> tokens);
   Status send_chunk(std::span<const uint32_t> tokens);
   Status finish_chunk(uint32_t n_row);
+
+  // Whether there is time to fill while the body answers.
+  bool is_far() const { return pipeline_.most_frames > 1; }
 
   // session_decode.cpp
   Status decode(Task& task);
@@ -193,6 +198,7 @@ class Session {
 
   std::vector<uint32_t> tokens_;  // of the committed rows of the ends
   std::vector<RowId> body_ids_;   // of the same rows
+  size_t first_read_ = 0;         // of the prompt: nobody reads what comes out of rows before it
   std::deque<uint32_t> chunks_;   // rows of each chunk of the prompt that has not come back
   bool takes_bulk_ = false;       // the body, when the session was opened
   std::vector<uint32_t> bulk_;    // where in tokens_ bulk chunks begin; ascending

@@ -10,8 +10,7 @@ namespace splitd {
 
 using Clock = std::chrono::steady_clock;
 
-static constexpr size_t kMostStudied = 256;  // rows of a prompt, the last ones
-static constexpr size_t kPiece = 4;          // projected at a time
+static constexpr size_t kPiece = 4;  // projected at a time
 
 // Keeps the last rows of a prompt, of which `hidden` are the next.
 void Session::keep_prompt(std::span<const float> hidden) {

@@ -42,6 +42,7 @@ struct BatchRow {
   uint32_t n_committed = 0;        // position + 1 for a row that is committed
   const uint32_t* path = nullptr;  // slots of the positions n_committed … position
   bool bulk = false;               // of a bulk chunk, which then is all of the batch
+  bool is_read = true;             // false: the model's last layer may leave it as it was
 };
 
 class Backend {

@@ -84,7 +84,9 @@ class CpuBackend final : public Backend {
   void rms_norm(const CpuNorm& norm, const float* x, float* out, size_t n) const;
   void prepare_rope(std::span<const BatchRow> rows);
   void separate_pairs(float* heads, float* scratch) const;
-  void attend(const CpuLayer& layer, uint32_t index, float* hidden);
+  float* write_kv(const CpuLayer& layer, uint32_t index, const float* hidden);
+  void attend(const CpuLayer& layer, uint32_t index, float* qkv, float* hidden);
+  void finish_read(const CpuLayer& layer, uint32_t index, float* qkv, float* hidden);
   void feed_forward(const CpuLayer& layer, float* hidden);
   void gated(const std::vector<CpuMatrix>& gate_up, const CpuMatrix& down, const CpuRows& rows,
              const std::vector<float>& bias, float* out);
@@ -104,6 +106,8 @@ class CpuBackend final : public Backend {
 
   // The batch at hand.
   std::span<const BatchRow> rows_;
+  std::vector<BatchRow> read_rows_;  // those of the last layer that are read
+  AlignedBuffer read_hidden_;
   AlignedBuffer cos_sin_;  // by row, by rope: cos, sin
   AlignedBuffer normed_, qkv_, delta_, gate_up_;
   AlignedBuffer head_;  // by row: one head
@@ -199,7 +203,8 @@ void CpuBackend::separate_pairs(float* heads, float* scratch) const {
   }
 }
 
-void CpuBackend::attend(const CpuLayer& layer, uint32_t index, float* hidden) {
+// Keys and values go to their slots; the queries come back, with room for what attention makes.
+float* CpuBackend::write_kv(const CpuLayer& layer, uint32_t index, const float* hidden) {
   const size_t n_row = rows_.size(), d = config_.d_model, d_head = config_.d_head;
   const LayerConfig& layer_config = config_.layers[index];
   float* normed = normed_.floats(n_row * d);
@@ -233,8 +238,12 @@ void CpuBackend::attend(const CpuLayer& layer, uint32_t index, float* hidden) {
                      cos + n_rotary / 2);
     attention_.write_kv(row, index, x);
   });
-  attention_.run(index, qkv, d_qkv());
+  return qkv;
+}
 
+void CpuBackend::attend(const CpuLayer& layer, uint32_t index, float* qkv, float* hidden) {
+  const size_t n_row = rows_.size(), d = config_.d_model;
+  attention_.run(index, qkv, d_qkv());
   float* delta = delta_.floats(n_row * d);
   const CpuProduct out{&layer.o, delta, d};
   matmul_.run({qkv, d_qkv(), n_row, nullptr}, std::span(&out, 1));
@@ -339,15 +348,47 @@ void CpuBackend::feed_forward(const CpuLayer& layer, float* hidden) {
   add_to(layer.mlp_post_norm, delta, hidden);
 }
 
+// The rest of the last layer, for the rows that are read alone.
+void CpuBackend::finish_read(const CpuLayer& layer, uint32_t index, float* qkv, float* hidden) {
+  const size_t d = config_.d_model;
+  const std::span<const BatchRow> all = rows_;
+  read_rows_.clear();
+  for (size_t row = 0; row < all.size(); ++row) {
+    if (!all[row].is_read) continue;
+    std::copy_n(qkv + row * d_qkv(), d_qkv(), qkv + read_rows_.size() * d_qkv());
+    read_rows_.push_back(all[row]);
+  }
+  if (read_rows_.empty()) return;
+  float* read = read_hidden_.floats(read_rows_.size() * d);
+  const auto each_read = [&](const auto& copy) {
+    for (size_t row = 0, at = 0; row < all.size(); ++row) {
+      if (all[row].is_read) copy(hidden + row * d, read + at++ * d);
+    }
+  };
+  each_read([d](const float* from, float* to) { std::copy_n(from, d, to); });
+  rows_ = read_rows_;
+  attention_.begin(rows_);
+  attend(layer, index, qkv, read);
+  feed_forward(layer, read);
+  each_read([d](float* to, const float* from) { std::copy_n(from, d, to); });
+}
+
 bool CpuBackend::forward(std::span<const BatchRow> rows, float* hidden, LayerRange range,
                          const std::function<bool()>& go_on) {
   rows_ = rows;
   attention_.begin(rows);
   prepare_rope(rows);
+  const bool all_read =
+      std::all_of(rows.begin(), rows.end(), [](const BatchRow& row) { return row.is_read; });
   for (uint32_t index = range.begin; index < range.end; ++index) {
     if (!go_on()) return false;
     const CpuLayer& layer = weights_.layer(index);
-    attend(layer, index, hidden);
+    float* qkv = write_kv(layer, index, hidden);
+    if (index + 1 == config_.n_layer && !all_read) {
+      finish_read(layer, index, qkv, hidden);
+      continue;
+    }
+    attend(layer, index, qkv, hidden);
     feed_forward(layer, hidden);
   }
   return true;

@@ -46,10 +46,12 @@ Status LayerRun::run(const TimelineRequest& request, float* hidden,
   rows_.clear();
   paths_.clear();
   path_begin_.clear();
+  const uint32_t n_unread = request.append ? request.append->n_unread : 0;
   for (const RowPlace& row : applied.rows) {
+    const bool is_read = rows_.size() >= n_unread;
     const bool pending = row.position >= timeline_.n_committed();
     const uint32_t n_committed = pending ? timeline_.n_committed() : row.position + 1;
-    rows_.push_back({kv_.get(), row.position, row.slot, n_committed, nullptr, bulk});
+    rows_.push_back({kv_.get(), row.position, row.slot, n_committed, nullptr, bulk, is_read});
     path_begin_.push_back(paths_.size());
     if (!pending) continue;
     paths_.resize(paths_.size() + row.position + 1 - n_committed);

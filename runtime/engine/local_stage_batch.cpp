@@ -86,6 +86,7 @@ void LocalStage::prepare(StageSession& session, Lock& lock) {
 void LocalStage::add_rows(StageSession& session, size_t n_row) {
   if (n_row == 0) return;
   const bool bulk = backend_.takes_bulk() && session.is_bulk();
+  const uint32_t n_unread = session.n_unread();
   for (const uint32_t row : session.left().first(n_row)) {
     const RowPlace& place = session.place(row);
     const uint32_t n_committed = session.back().n_committed();
@@ -94,7 +95,8 @@ void LocalStage::add_rows(StageSession& session, size_t n_row) {
                       .position = place.position,
                       .slot = place.slot,
                       .n_committed = pending ? n_committed : place.position + 1,
-                      .bulk = bulk});
+                      .bulk = bulk,
+                      .is_read = row >= n_unread});
     origins_.push_back({&session, row});
     path_begin_.push_back(paths_.size());
     if (!pending) continue;

@@ -84,6 +84,9 @@ class StageSession {
   bool has_current() const { return current_ != nullptr; }
   StageEntry& current() { return *current_; }
   bool is_bulk() const { return current_->timeline.append && current_->timeline.append->bulk; }
+  uint32_t n_unread() const {
+    return current_->timeline.append ? current_->timeline.append->n_unread : 0;
+  }
   // Rows of the current request that are still to be computed, ancestors first.
   std::span<const uint32_t> left() const { return std::span(order_).subspan(n_computed_); }
   void mark_computed(size_t n_row) { n_computed_ += n_row; }

@@ -32,6 +32,9 @@ struct Frame {
   std::span<const int32_t> parents = {};  // index in this frame, −1 is the base; empty for a chain
   bool commit = false;                    // a chain that is committed at once
   bool bulk = false;                      // …a bulk chunk, computed as one where that is known
+  // Nobody reads what the model's last layer makes of so many of its first rows: whoever has that
+  // layer may leave them as they were before it. Not on the wire.
+  uint32_t n_unread = 0;
 };
 
 struct TimelineRequest {

@@ -121,7 +121,8 @@ Status ModelDrafter::append(std::span<const uint32_t> tokens) {
       request.append = Frame{.first = run.timeline().next_id(),
                              .base = run.timeline().last_committed(),
                              .n_row = static_cast<uint32_t>(piece.size()),
-                             .commit = true};
+                             .commit = true,
+                             .n_unread = static_cast<uint32_t>(piece.size()) - 1};
       SPLITD_TRY(run.run(request, hidden_.data(), [this] {
         return cancelled_ == nullptr || !cancelled_->load(std::memory_order_relaxed);
       }));

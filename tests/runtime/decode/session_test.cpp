@@ -65,6 +65,21 @@ TEST_P(SessionTest, GreedyTokensInOneSessionAfterAnother) {
   }
 }
 
+// Of a prompt only the last row's result is read, however it is cut; of what is scored every one.
+TEST_P(SessionTest, SaysWhatNobodyReads) {
+  const size_t n = prompt(2).size();
+  for (const uint32_t chunk_rows : {0u, 5u}) {
+    Pipeline pipeline = this->pipeline();
+    pipeline.chunk_rows = chunk_rows;
+    const std::unique_ptr<Session> session = open(pipeline);
+    body_.n_unread = 0;
+    EXPECT_EQ(generate(*session, prompt(2), 48).tokens, prompt(2, "greedy"));
+    EXPECT_EQ(body_.n_unread, n - 1);
+    EXPECT_TRUE(session->score(prompt(2), [](size_t, std::span<float>) { return Status(); }).ok());
+    EXPECT_EQ(body_.n_unread, n - 1);
+  }
+}
+
 TEST_P(SessionTest, SplitIntoHeadBodyAndTail) {
   const SplitModel split(model_, pool_);
   const std::unique_ptr<Session> session = open(split.pipeline());

@@ -50,6 +50,7 @@ class ForgetfulStage final : public Stage {
 
   size_t n_request = 0;
   size_t n_row = 0;
+  size_t n_unread = 0;      // of them
   size_t forget_at = 0;     // the request that finds its session forgotten
   size_t forget_again = 0;  // …and another one so many requests later
   size_t n_forgotten = 0;
@@ -69,6 +70,7 @@ class ForgetfulStage final : public Stage {
       reply.ids.push_back(request.timeline.append->first + i);
     }
     n_row += reply.ids.size();
+    if (request.timeline.append) n_unread += request.timeline.append->n_unread;
   }
 
   Backend& backend_;
