@@ -13,12 +13,13 @@ namespace splitd::kernels {
 
 // In ascending priority on each architecture.
 enum class Isa : uint8_t {
-  reference,    // scalar, f64 sums: defines the meaning
-  avx2,         // AVX2, FMA, F16C
-  avx512,       // AVX-512 F, BW, VL, DQ
-  avx512_bf16,  // and BF16, VNNI (Cooper Lake, Sapphire Rapids, Zen 4)
-  neon,         // armv8-a
-  neon_bf16,    // and dotprod, bf16, i8mm (armv8.6-a)
+  reference,     // scalar, f64 sums: defines the meaning
+  avx2,          // AVX2, FMA, F16C
+  avx512,        // AVX-512 F, BW, VL, DQ
+  avx512_bf16,   // and BF16, VNNI (Cooper Lake, Sapphire Rapids, Zen 4)
+  neon,          // armv8-a
+  neon_dotprod,  // and dotprod (Cortex-A55, A76 and later: Raspberry Pi 5, Orin)
+  neon_bf16,     // and bf16, i8mm (armv8.6-a: Cortex-A510, A710, Neoverse V1 and later)
 };
 
 struct KernelTable {
@@ -52,6 +53,7 @@ void add_rows_neon(RowKernels& table);
 void add_attention_neon(AttentionKernels& table);
 void add_matmul_neon_bf16(MatmulKernels& table);
 void add_matmul_quantised_neon_dot(MatmulKernels& table);
+void add_matmul_quantised_neon_i8mm(MatmulKernels& table);
 #endif
 
 }  // namespace splitd::kernels

@@ -8,7 +8,9 @@
 // scratch that stays in the L2, and tiles of P::kRows rows by P::kCols vectors pass over it.
 //
 // Prepared activations: records of a group of a row; panels of rows as even as possible, in a panel
-// group by group the records of all its rows.
+// group by group the records of all its rows. Where P::kPairs, products are of two rows of weights
+// by two of activations, 8 values each: panels have an even number of rows but for the last, and
+// the 64 quants of two rows' records are mixed, 8 of the one, 8 of the other.
 #pragma once
 
 #include <cstring>
@@ -30,8 +32,21 @@ static_assert(sizeof(ActGroup) == 48);
 
 template <class P>
 struct QuantisedRows {
+  static constexpr size_t kUnitRows = P::kPairs ? 2 : 1;  // that are not divided
+
   static size_t panels_of(size_t m) { return m <= P::kFewRows ? 1 : (m + P::kRows - 1) / P::kRows; }
-  static size_t panel_begin(size_t panel, size_t m) { return panel * m / panels_of(m); }
+  static size_t units_of(size_t m) { return (m + kUnitRows - 1) / kUnitRows; }
+  static size_t panel_begin(size_t panel, size_t m) {
+    return min_of(m, panel * units_of(m) / panels_of(m) * kUnitRows);
+  }
+  static size_t panel_of(size_t row, size_t m) {
+    return ((row / kUnitRows + 1) * panels_of(m) - 1) / units_of(m);
+  }
+  // Whether this row of its panel, and so its neighbour, are multiplied as two.
+  static bool is_paired(size_t row, size_t height, size_t m) {
+    if constexpr (P::kPairs) return m >= P::kPairsFrom && (row | 1) < height;
+    return false;
+  }
 
   static size_t prepared_bytes(size_t m, size_t k) { return m * (k / kGroup) * sizeof(ActGroup); }
 
@@ -40,11 +55,33 @@ struct QuantisedRows {
     const size_t groups = k / kGroup;
     for (size_t i = m_begin; i < m_end; ++i) {
       const float* row = a + (rows != nullptr ? rows[i] : i) * a_stride;  // (K)
-      const size_t panel = ((i + 1) * panels_of(m) - 1) / m;
+      const size_t panel = panel_of(i, m);
       const size_t first = panel_begin(panel, m), height = panel_begin(panel + 1, m) - first;
       auto* out = static_cast<ActGroup*>(prepared) + first * groups + (i - first);
-      for (size_t g = 0; g < groups; ++g) quantise(row + g * kGroup, out[g * height]);
+      const bool paired = is_paired(i - first, height, m);
+      for (size_t g = 0; g < groups; ++g) {
+        if (paired) {
+          quantise_of_two(row + g * kGroup, out + g * height, (i - first) % 2);
+        } else {
+          quantise(row + g * kGroup, out[g * height]);
+        }
+      }
     }
+  }
+
+  // `out` is the record of the first or the second of two rows. What belongs to the other row is
+  // left alone: another thread may be writing it.
+  static void quantise_of_two(const float* x, ActGroup* out, size_t second) {
+    ActGroup one;
+    quantise(x, one);
+    for (size_t eight = 0; eight < 4; ++eight) {
+      std::memcpy(out[eight / 2 - second].quants + eight % 2 * 16 + 8 * second,
+                  one.quants + 8 * eight, 8);
+    }
+    out->scale = one.scale;
+    out->minus_sum = one.minus_sum;
+    out->minus_low_sum = one.minus_low_sum;
+    out->scaled_sum = one.scaled_sum;
   }
 
   static void quantise(const float* x, ActGroup& out) {
@@ -266,6 +303,38 @@ struct Quantised {
     return acc;
   }
 
+  // The next group of R rows.
+  template <size_t R>
+  static KERNEL_INLINE void add_groups(const Unpacked& w, const ActGroup* act, Floats (&acc)[R]) {
+    if constexpr (P::kPairs) {
+      if constexpr (R >= P::kPairsFrom) return add_pairs<R>(w, act, acc);
+    }
+    KERNEL_UNROLL
+    for (size_t i = 0; i < R; ++i) acc[i] = add_group<(R < 3)>(w, act[i], acc[i]);
+  }
+  template <size_t R>
+  static KERNEL_INLINE void add_pairs(const Unpacked& w, const ActGroup* act, Floats (&acc)[R]) {
+    typename P::Quads pairs[8];
+    P::pair_up(w.w, pairs);
+    Ints sums[R];
+    P::template dot_rows<F::kShift, R, 0, F::kHalves ? 4 : 8>(act, pairs, sums);
+    KERNEL_UNROLL
+    for (size_t i = 0; i < R; ++i) {
+      acc[i] = P::mul_add(P::to_floats(sums[i]), P::times(w.scale[0], act[i].scale), acc[i]);
+    }
+    if constexpr (F::kHalves) {
+      P::template dot_rows<F::kShift, R, 4, 8>(act, pairs, sums);
+      KERNEL_UNROLL
+      for (size_t i = 0; i < R; ++i) {
+        acc[i] = P::mul_add(P::to_floats(sums[i]), P::times(w.scale[1], act[i].scale), acc[i]);
+      }
+    }
+    if constexpr (F::kMin) {
+      KERNEL_UNROLL
+      for (size_t i = 0; i < R; ++i) acc[i] = P::mul_add_one(w.min, act[i].scaled_sum, acc[i]);
+    }
+  }
+
   template <size_t R>
   static void run_few(const MatmulArgs& args) {
     const size_t blocks = args.k / (kGroup * F::kGroups);
@@ -280,8 +349,7 @@ struct Quantised {
           // Panels are one linear read, and the machine's own prefetchers do that better: a
           // prefetch for every line holds it at two thirds of the stream.
           if constexpr (!F::kPaneled) prefetch_next(ahead);
-          KERNEL_UNROLL
-          for (size_t i = 0; i < R; ++i) acc[i] = add_group<(R < 3)>(w, act[i], acc[i]);
+          add_groups<R>(w, act, acc);
           act += R;
         });
       }
@@ -300,14 +368,25 @@ struct Quantised {
 
   // ---------------------------------------------------------------- more rows
 
+  static KERNEL_INLINE void keep_quants(const typename P::Quads (&quants)[8], std::byte* out) {
+    if constexpr (P::kPairs) {
+      typename P::Quads pairs[8];
+      P::pair_up(quants, pairs);
+      KERNEL_UNROLL
+      for (size_t d = 0; d < 8; ++d) P::keep(pairs[d], out + d * kVecBytes);
+    } else {
+      KERNEL_UNROLL
+      for (size_t d = 0; d < 8; ++d) P::keep(quants[d], out + d * kVecBytes);
+    }
+  }
+
   static void unpack(const Lanes& lanes, size_t block_begin, size_t block_end, std::byte* out) {
     const std::byte* p = lanes.p + block_begin * kStepBytes;
     const std::byte* ahead = lanes.ahead + block_begin * kLinearBytes;
     for (size_t block = block_begin; block < block_end; ++block) {
       F::unpack(p, lanes.s, [&](size_t, const Unpacked& w) KERNEL_INLINE_LAMBDA {
         prefetch_next(ahead);
-        KERNEL_UNROLL
-        for (size_t d = 0; d < 8; ++d) P::keep(w.w[d], out + d * kVecBytes);
+        keep_quants(w.w, out);
         P::keep(w.scale[0], out + kQuantBytes);
         if constexpr (F::kHalves) P::keep(w.scale[1], out + kQuantBytes + kVecBytes);
         if constexpr (F::kMin) P::keep(w.min, out + kQuantBytes + kVecBytes);

@@ -34,6 +34,7 @@ constexpr Description kDescriptions[] = {
     {Isa::avx512, "avx512", kX86, "AVX-512 F, BW, VL and DQ"},
     {Isa::avx512_bf16, "avx512_bf16", kX86, "AVX-512 F, BW, VL, DQ, BF16 and VNNI"},
     {Isa::neon, "neon", kArm, "Advanced SIMD"},
+    {Isa::neon_dotprod, "neon_dotprod", kArm, "the dotprod extension"},
     {Isa::neon_bf16, "neon_bf16", kArm, "the dotprod, bf16 and i8mm extensions"},
 };
 
@@ -61,10 +62,11 @@ bool runs_here(Isa isa) {
 #elif defined(__aarch64__)
     case Isa::neon:
       return true;
+    case Isa::neon_dotprod:
+      return (getauxval(AT_HWCAP) & 1ul << 20) != 0;  // HWCAP_ASIMDDP
     case Isa::neon_bf16: {
-      constexpr unsigned long kDotprod = 1ul << 20;                  // HWCAP_ASIMDDP
       constexpr unsigned long kI8mm = 1ul << 13, kBf16 = 1ul << 14;  // HWCAP2_I8MM, HWCAP2_BF16
-      return (getauxval(AT_HWCAP) & kDotprod) != 0 &&
+      return runs_here(Isa::neon_dotprod) &&
              (getauxval(AT_HWCAP2) & (kI8mm | kBf16)) == (kI8mm | kBf16);
     }
 #endif
@@ -104,9 +106,12 @@ void add_kernels(Isa isa, KernelTable& table) {
       add_rows_neon(table.rows);
       add_attention_neon(table.attention);
       break;
+    case Isa::neon_dotprod:
+      add_matmul_quantised_neon_dot(table.matmul);
+      break;
     case Isa::neon_bf16:
       add_matmul_neon_bf16(table.matmul);
-      add_matmul_quantised_neon_dot(table.matmul);
+      add_matmul_quantised_neon_i8mm(table.matmul);
       break;
 #endif
     default:

@@ -51,7 +51,7 @@ TEST(Select, AnUnknownNameIsAnErrorThatListsTheKnown) {
 
 TEST(Select, WhatTheMachineLacksIsAnErrorAndNotAnotherTable) {
   int lacking = 0;
-  for (const char* name : {"avx2", "avx512", "avx512_bf16", "neon", "neon_bf16"}) {
+  for (const char* name : {"avx2", "avx512", "avx512_bf16", "neon", "neon_dotprod", "neon_bf16"}) {
     const auto& tables = runnable_tables();
     if (std::any_of(tables.begin(), tables.end(),
                     [&](const KernelTable* t) { return std::strcmp(t->name, name) == 0; })) {
