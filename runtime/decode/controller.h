@@ -5,6 +5,7 @@
 // One thread; allocates nothing.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 
@@ -75,34 +76,42 @@ class Controller {
   FrameEstimate estimate(uint32_t n_row, uint32_t n_tail_row) const;
 
  private:
-  struct Choice {
-    uint32_t n = 0;       // rows of the draft
-    double worth = 0;     // expected tokens less what the time is worth
-    double n_token = 0;   // expected
-    uint32_t n_tail = 0;  // rows of the tail's first batch
-  };
+  static constexpr uint32_t kMostRows = CostCurve::kMostRows;
+  static constexpr uint32_t kRecent = 16;
+  enum class Costs { expected, hoped };
 
-  double cost(uint32_t n_row, uint32_t n_tail_row) const;
-  double later_waves(std::span<const float> path, uint32_t n_first) const;
-  double pace() const;
-  Choice choose(const Draft& draft, double tokens_per_ms, uint32_t most, uint32_t n_last) const;
-  uint32_t explore(const Draft& draft, const Choice& best, double tokens_per_ms);
+  // What cuts of a draft are expected to bring and to take in the tail, by rows of it.
+  struct Cuts {
+    uint32_t n_row = 0;
+    uint32_t n_last = 1;                           // 1: the last token's row goes along
+    std::array<float, kMostRows + 1> tokens;       // at once
+    std::array<float, kMostRows + 1> more_tokens;  // and what is learnt brings later
+    std::array<float, kMostRows + 1> tail_ms;
+  };
+  using FrameMs = std::array<double, kMostRows + 1>;  // by rows, without the tail
+
+  void cut(const Draft& draft, uint32_t n_last, Costs costs, Cuts& cuts) const;
+  FrameMs frame_ms(Costs costs = Costs::expected) const;
+  static double worth(const Cuts& cuts, uint32_t n, const FrameMs& frame_ms, double price);
+  static uint32_t best(const Cuts& cuts, uint32_t most, const FrameMs& frame_ms, double price);
+  void set_price(const FrameMs& frame_ms, uint32_t most);
+  uint32_t explore(const Draft& draft, const Cuts& cuts, const FrameMs& frame_ms, uint32_t n,
+                   uint32_t most);
 
   ControllerLimits limits_;
   CostCurve head_{0.05};
   CostCurve body_{0.05};
   CostCurve tail_{0.1};
   LinkLine link_;
-  double up_share_ = 0.5;     // of a frame's bytes
-  uint32_t reach_ = 1;        // the largest frame lately: what is beyond twice that is unknown
-  double worth_rows_ = 0;     // about as many as the largest lately, of drafts' rows
-  double mean_tokens_ = 0;    // of a step, as expected; fading
-  double mean_rows_ = 0;      // of a step, the last token's included
-  double mean_tail_ = 0;      // rows of the tail's first batch
-  double n_step_ = 0;         // that the means are of; fading
-  double learning_ms_ = 0;    // that may be spent on it
-  uint32_t n_wave_ = 0;       // batches of the tail
-  uint32_t n_since_far_ = 0;  // frames since one was about twice as large as what seems best
+  double up_share_ = 0.5;  // of a frame's bytes
+  uint32_t reach_ = 1;     // the largest frame lately: what is beyond twice that is unknown
+  double worth_rows_ = 0;  // about as many as the largest lately, of drafts' rows
+  std::array<Cuts, kRecent> recent_;  // the last drafts, a ring
+  uint32_t n_recent_ = 0, next_recent_ = 0;
+  double price_ = 0;        // of time, in tokens a ms; 0: nothing is known
+  double mean_ms_ = 0;      // of a step, as expected
+  double learning_ms_ = 0;  // that may be spent on it
+  uint32_t n_wave_ = 0;     // batches of the tail
 };
 
 }  // namespace splitd

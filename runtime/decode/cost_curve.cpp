@@ -31,9 +31,13 @@ void CostCurve::observe(uint32_t n_row, double ms) {
 // Whether the observation is to be believed. Several strange ones in a row mean that everything
 // became slower or faster.
 bool CostCurve::admit(uint32_t n, double ms) {
-  const double expected = at(n);
-  // Where nothing was seen yet, nothing is strange.
+  // Where nothing was seen yet, nothing is strange; between two batches that were seen, a kernel's
+  // step may stand anywhere.
   const bool known = is_known() && n <= last_ && n >= first_;
+  uint32_t next = n;
+  while (known && points_[next].weight == 0 && next < last_) ++next;
+  const double high = fitted_[next], low = least(n);
+  const double expected = ms > high ? high : ms < low ? low : ms;
   const double ratio = ms / std::max(expected, 1e-6);
   const bool more = ratio > kStrange && ms - expected > kTinyMs;
   const bool less = ratio < 1 / kStrange && expected - ms > kTinyMs;
@@ -103,13 +107,13 @@ void CostCurve::fit() {
     fitted_[n] = std::max(0.25 * low, low - slope_ * (first_ - n));
   }
   for (uint32_t n = last_ + 1; n <= kMostRows; ++n) fitted_[n] = high + slope_ * (n - last_);
+  for (uint32_t n = 1; n <= kMostRows; ++n) {
+    least_[n] = n <= first_ || points_[n].weight > 0 ? fitted_[n] : least_[n - 1];
+  }
 }
 
-uint32_t CostCurve::next_seen(uint32_t n_row) const {
-  for (uint32_t n = n_row + 1; n <= kMostRows; ++n) {
-    if (points_[n].weight > 0) return n;
-  }
-  return 0;
+double CostCurve::least(uint32_t n_row) const {
+  return is_known() ? least_[std::min(n_row, kMostRows)] : 0;
 }
 
 double CostCurve::at(uint32_t n_row) const {

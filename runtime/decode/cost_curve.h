@@ -19,8 +19,9 @@ class CostCurve {
   void observe(uint32_t n_row, double ms);
   // Never negative; 0 before the first observation.
   double at(uint32_t n_row) const;
-  // The smallest batch of more than n_row rows that was seen; 0: none.
-  uint32_t next_seen(uint32_t n_row) const;
+  // The least that it may cost for all that was seen: as much as the largest batch that was not
+  // larger, since kernels have steps.
+  double least(uint32_t n_row) const;
   bool is_known() const { return n_seen_ > 0; }
 
  private:
@@ -39,6 +40,7 @@ class CostCurve {
   uint32_t first_ = 0, last_ = 0;               // rows of the smallest and largest batch remembered
   std::array<Point, kMostRows + 1> points_{};   // by rows
   std::array<double, kMostRows + 1> fitted_{};  // by rows, never falling
+  std::array<double, kMostRows + 1> least_{};   // by rows, never falling either
   double slope_ = 0;                            // beyond last_
   uint32_t n_strange_ = 0;                      // observations in a row far off on one side
   double strange_ = 1;                          // the least of them, over what was expected

@@ -2,17 +2,17 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 
 namespace splitd {
 namespace {
 
 constexpr double kMostBelief = 2;  // what was believed of a row counts as frames so far apart
-constexpr uint32_t kSpread = 2;    // rows by which frames must differ to tell about a row
-constexpr int32_t kChanged = 3;    // strange frames in a row: the link is another
+constexpr uint32_t kOthers = 2;    // frames of other sizes tell about a row: one may be an accident
+constexpr uint32_t kChanged = 3;   // strange frames in a row: the link is another
 constexpr double kNoiseTimes = 4;  // strange: so many times the usual distance…
 constexpr double kShare = 0.04;    // …or so much of the whole
 constexpr double kTinyMs = 0.3;
+constexpr double kAside = 0.004;  // of the whole
 
 struct Weighted {
   double value, weight;
@@ -29,8 +29,8 @@ double weighted_median(Weighted* first, Weighted* last) {
   return 0;
 }
 
-template <size_t N>
-double median(std::array<double, N>& values, uint32_t n) {
+template <class T, size_t N>
+T median(std::array<T, N>& values, uint32_t n) {
   std::nth_element(values.begin(), values.begin() + n / 2, values.begin() + n);
   return values[n / 2];
 }
@@ -42,19 +42,20 @@ const LinkLine::Sample& LinkLine::sample(uint32_t i) const {
 }
 
 void LinkLine::observe(uint32_t n_row, double ms) {
-  const bool was_blind = is_blind();
-  int32_t side = 0;
   if (n_ > 0) {
-    const double off = ms - at(n_row);
-    const double usual =
-        std::max({kNoiseTimes * noise_ms_, kShare * std::max(ms, at(n_row)), kTinyMs});
-    side = off > usual ? 1 : off < -usual ? -1 : 0;
-    n_strange_ = side == 0 || n_strange_ * side < 0 ? side : n_strange_ + side;
+    const double off = ms - at(n_row), most = std::max(ms, at(n_row));
+    const bool strange =
+        std::fabs(off) > std::max({kNoiseTimes * noise_ms_, kShare * most, kTinyMs});
+    n_strange_ = strange ? n_strange_ + 1 : 0;
+    const int32_t side = std::fabs(off) <= std::max(noise_ms_, kAside * most) ? 0
+                         : off > 0                                            ? 1
+                                                                              : -1;
+    n_aside_ = side == 0 || n_aside_ * side < 0 ? side : n_aside_ + side;
   }
   samples_[next_] = {n_row, ms};
   next_ = (next_ + 1) % kWindow;
   n_ = std::min(n_ + 1, kWindow);
-  if (std::abs(n_strange_) >= kChanged) {
+  if (n_strange_ >= kChanged) {
     n_ = kChanged;
     n_strange_ = 0;
     // What a row costs now nobody knows unless these frames differ: who hopes for the best tries,
@@ -63,7 +64,6 @@ void LinkLine::observe(uint32_t n_row, double ms) {
     belief_ = 0;
   }
   fit();
-  to_repeat_ = was_blind && side > 0 && !is_blind() ? n_row : 0;
 }
 
 // Theil and Sen: the median of what pairs of frames say of a row; then the median of what is left.
@@ -81,10 +81,6 @@ void LinkLine::fit() {
   slopes[n_slope++] = {row_ms_, belief_};
   belief_ = std::min(belief_ + 0.25, kMostBelief);
   row_ms_ = std::max(0.0, weighted_median(slopes.data(), slopes.data() + n_slope));
-  // Rows cannot have taken longer than the whole.
-  for (uint32_t i = 0; i < n_; ++i) {
-    row_ms_ = std::min(row_ms_, sample(i).ms / std::max(1u, sample(i).n_row));
-  }
   std::array<double, kWindow> rest;
   for (uint32_t i = 0; i < n_; ++i) rest[i] = sample(i).ms - row_ms_ * sample(i).n_row;
   rtt_ms_ = std::max(0.0, median(rest, n_));
@@ -92,14 +88,23 @@ void LinkLine::fit() {
   noise_ms_ = median(rest, n_);
 }
 
+uint32_t LinkLine::usual_rows() const {
+  std::array<uint32_t, kWindow> rows;
+  for (uint32_t i = 0; i < n_; ++i) rows[i] = sample(i).n_row;
+  return n_ == 0 ? 0 : median(rows, n_);
+}
+
 bool LinkLine::is_blind() const {
-  if (n_ == 0) return true;
-  uint32_t least = sample(0).n_row, most = least;
-  for (uint32_t i = 1; i < n_; ++i) {
-    least = std::min(least, sample(i).n_row);
-    most = std::max(most, sample(i).n_row);
-  }
-  return most - least < kSpread;
+  const uint32_t usual = usual_rows();
+  uint32_t n_other = 0;
+  for (uint32_t i = 0; i < n_; ++i) n_other += sample(i).n_row != usual;
+  return n_other < kOthers;
+}
+
+double LinkLine::least(uint32_t n_row) const {
+  if (n_ == 0 || !is_blind()) return at(n_row);
+  const uint32_t usual = usual_rows();
+  return n_row >= usual ? at(usual) : at(usual) * n_row / usual;
 }
 
 }  // namespace splitd

@@ -92,8 +92,9 @@ inline SimStep make_step(const SimText& text, const SimWorld& world, std::mt1993
       const int32_t parent = leaf;
       leaf = guessed.add(kOnPath, parent, static_cast<float>(p));
       if (!text.tree || guessed.size() == text.most_rows) continue;
-      // The second guess is right half of the time that the first is not.
-      guessed.add(kBeside, parent, static_cast<float>(above * (1 - mean) * 0.5));
+      // The second guess is right half of the time that the first is not, but less often than it.
+      guessed.add(kBeside, parent,
+                  static_cast<float>(above * std::min((1 - mean) * 0.5, mean * 0.9)));
     }
   }
   step.draft = in_order(guessed);

@@ -112,11 +112,11 @@ void check_cases(int n_case, double noise, double least) {
 }
 
 TEST(Controller, ComesNearTheBestOnAnyLink) {
-  check_cases(60, 0, 0.95);
+  check_cases(250, 0, 0.95);
 }
 
 TEST(Controller, ComesNearTheBestOnANoisyLink) {
-  check_cases(60, 1, 0.95);
+  check_cases(251, 1, 0.95);
 }
 
 // --gtest_also_run_disabled_tests
