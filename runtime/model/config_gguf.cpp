@@ -49,6 +49,9 @@ class Metadata {
   }
   Result<double> positive(std::string_view key, double fallback) const {
     if (!find(key)) return fallback;
+    return positive(key);
+  }
+  Result<double> positive(std::string_view key) const {
     SPLITD_ASSIGN(const double value, gguf_.f64(name(key)));
     if (value > 0.0 && std::isfinite(static_cast<float>(value))) return value;
     return model_error(name(key) + " is " + std::to_string(value) +
@@ -152,7 +155,7 @@ double attention_scalar(const Family& family, const ModelConfig& config) {
 
 Status read_features(const Metadata& meta, const Family& family, ModelConfig& config) {
   const Gguf& gguf = meta.gguf();
-  SPLITD_ASSIGN(const double eps, gguf.f64(meta.name("attention.layer_norm_rms_epsilon")));
+  SPLITD_ASSIGN(const double eps, meta.positive("attention.layer_norm_rms_epsilon"));
   config.norm_eps = static_cast<float>(eps);
   config.norm_plus_one = config.norm_after = family.gemma;
   config.qk_norm = family.qk_norm;
@@ -227,6 +230,11 @@ Result<std::vector<float>> read_factors(const Gguf& gguf, std::string_view name,
   }
   std::vector<float> out(count);
   dequantize(DType::f32, gguf.files().view(*tensor).data, count, out.data());
+  for (const float factor : out) {
+    if (factor > 0.0f && std::isfinite(factor)) continue;
+    return model_error("tensor " + quoted_name(name) + " holds " + std::to_string(factor) +
+                       "; accepted: positive numbers");
+  }
   return out;
 }
 
@@ -263,15 +271,22 @@ RopeConfig name_divisors(const RopeConfig& plain, std::vector<float> divisors, u
   return rope;
 }
 
+// A factor without a type is linear, and rope.scale_linear is its old name: so llama.cpp reads
+// them.
 Status read_scaling(const Metadata& meta, RopeConfig& rope) {
   constexpr std::string_view kKey = "rope.scaling.type";
-  std::string_view kind = "none";
+  const std::string_view factor =
+      meta.find("rope.scaling.factor") ? "rope.scaling.factor" : "rope.scale_linear";
+  std::string_view kind = meta.find(factor) ? "linear" : "none";
   if (meta.find(kKey)) {
     SPLITD_ASSIGN(kind, meta.gguf().string(meta.name(kKey)));
   }
   if (kind == "linear") {
-    rope.kind = RopeKind::linear;
-    SPLITD_ASSIGN(rope.factor, meta.positive("rope.scaling.factor", 1.0));
+    SPLITD_ASSIGN(rope.factor, meta.positive(factor, 1.0));
+    if (rope.factor != 1.0) rope.kind = RopeKind::linear;
+  } else if (kind == "longrope" && !has_tensor(meta.gguf(), "rope_factors_long.weight")) {
+    return model_error(meta.name(kKey) +
+                       " is \"longrope\", but tensor \"rope_factors_long.weight\" is missing");
   } else if (kind != "none" && kind != "longrope") {
     return model_error(meta.name(kKey) + " is " + quoted_name(kind) +
                        ", which is not supported; supported: none, linear, longrope");
@@ -312,7 +327,8 @@ Status read_ropes(const Metadata& meta, const Family& family, ModelConfig& confi
   } else if (has_tensor(meta.gguf(), "rope_freqs.weight")) {
     SPLITD_ASSIGN(std::vector<float> divisors,
                   read_factors(meta.gguf(), "rope_freqs.weight", rope.n_rotary / 2));
-    rope = name_divisors(rope, std::move(divisors), config.n_ctx);
+    for (float& divisor : divisors) divisor *= static_cast<float>(rope.factor);
+    rope = name_divisors(plain, std::move(divisors), config.n_ctx);
   }
   config.ropes = {rope};
   if (family.window_theta > 0.0) {

@@ -244,10 +244,12 @@ Status ModelFiles::check_tensor(const TensorSpec& spec, const StoredRows& rows) 
     return model_error(where + " is " + shape_text(tensor.shape) + "; the config asks for " +
                        shape_text(expected));
   }
-  if (gguf_ ? can_dequantize(tensor.dtype) : is_float(tensor.dtype)) return {};
+  const bool blocks = gguf_ && tensor.shape.size() > 1;  // vectors are never quantised
+  if (blocks ? can_dequantize(tensor.dtype) : is_float(tensor.dtype)) return {};
   if (!gguf_ && is_own_quantised(tensor.dtype)) return {};
   return model_error(where + " is " + std::string(dtype_name(tensor.dtype)) +
-                     ", which is not supported; supported: F32, F16, BF16");
+                     ", which is not supported; supported: F32, F16, BF16" +
+                     (blocks ? ", Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K, Q6_K" : ""));
 }
 
 // Whole, or nothing but its 1-D tensors.

@@ -163,8 +163,9 @@ Result<TemplateFiles> read_gguf(const std::string& path) {
     if (out.templates.size() >= kMaxTemplates) {
       return model_error(path + ": more than " + std::to_string(kMaxTemplates) + " chat templates");
     }
-    SPLITD_ASSIGN(const std::string_view text, gguf.string(entry.key));
-    out.templates[std::string(name)] = std::string(text);
+    const Result<std::string_view> text = gguf.string(entry.key);
+    if (!text) return Result(text).take_error().within(path);
+    out.templates[std::string(name)] = std::string(*text);
   }
   if (out.templates.empty()) {
     return model_error(path + ": no chat template: the metadata has no " + std::string(kKey) +

@@ -145,7 +145,7 @@ std::optional<GgufValue> Gguf::find(std::string_view key) const {
 template <class T, class Convert>
 static Result<T> required(const Gguf& gguf, std::string_view key, std::string_view wanted,
                           Convert convert) {
-  const std::string place = gguf.files().files()[0].path() + ": metadata " + quoted_name(key);
+  const std::string place = "metadata " + quoted_name(key);
   const std::optional<GgufValue> value = gguf.find(key);
   if (!value) return model_error(place + " is missing");
   std::optional<T> converted = convert(*value);

@@ -136,8 +136,9 @@ Status Parser::preamble() {
   if (version != 0 && (version & 0xffffu) == 0) {
     return model_error("a big-endian GGUF file; only little-endian ones are supported");
   }
-  if (version != 3) {
-    return model_error("GGUF version " + std::to_string(version) + "; only version 3 is supported");
+  if (version != 2 && version != 3) {  // 3 is 2, and says that big-endian files may exist
+    return model_error("GGUF version " + std::to_string(version) +
+                       "; versions 2 and 3 are supported");
   }
   SPLITD_ASSIGN(n_tensors_, cursor_.read<uint64_t>());
   SPLITD_ASSIGN(n_keys_, cursor_.read<uint64_t>());

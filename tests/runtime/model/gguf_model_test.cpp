@@ -249,6 +249,96 @@ TEST(GgufModel, RefusesByName) {
   }
 }
 
+RopeConfig rope_of(GgufModel& gguf) {
+  const Result<ModelFiles> model = ModelFiles::open(gguf.write());
+  EXPECT_TRUE(model.ok()) << model.error().message;
+  return model.ok() ? model->config().ropes[0] : RopeConfig{};
+}
+
+TEST(GgufModel, AFactorWithoutATypeIsLinear) {
+  for (const char* key : {"rope.scaling.factor", "rope.scale_linear"}) {
+    GgufModel gguf("llama_bf16");
+    gguf.f32(key, 4.0);
+    const RopeConfig rope = rope_of(gguf);
+    EXPECT_EQ(rope.kind, RopeKind::linear) << key;
+    EXPECT_EQ(rope.factor, 4.0) << key;
+    gguf.file.string("llama.rope.scaling.type", "none");
+    EXPECT_EQ(rope_of(gguf).kind, RopeKind::plain) << key;
+  }
+  GgufModel both("llama_bf16");  // the newer name counts
+  both.f32("rope.scale_linear", 2.0);
+  both.f32("rope.scaling.factor", 8.0);
+  EXPECT_EQ(rope_of(both).factor, 8.0);
+  for (const double bad : {0.0, -1.0, HUGE_VAL, std::nan("")}) {
+    GgufModel gguf("llama_bf16");
+    gguf.f32("rope.scaling.factor", bad);
+    expect_error(gguf, "llama.rope.scaling.factor is ");
+  }
+}
+
+std::string floats(std::initializer_list<float> values) {
+  std::string out;
+  for (const float value : values) out += le(value);
+  return out;
+}
+
+TEST(GgufModel, LinearScalingAndDivisorsMultiply) {
+  GgufModel gguf("llama_bf16");
+  const uint32_t pairs = gguf.config.ropes[0].n_rotary / 2;
+  ASSERT_EQ(pairs, 8u);
+  gguf.file.tensors.push_back({"rope_freqs.weight", {pairs}, 0, floats({1, 1, 2, 2, 3, 3, 4, 4})});
+  gguf.f32("rope.scaling.factor", 2.0);
+  const RopeConfig rope = rope_of(gguf);
+  EXPECT_EQ(rope.kind, RopeKind::longrope);
+  EXPECT_EQ(rope.long_factors, (std::vector<float>{2, 2, 4, 4, 6, 6, 8, 8}));
+  EXPECT_EQ(rope.short_factors, rope.long_factors);
+  gguf.at("rope_freqs.weight").data = floats({1, 1, 2, std::nanf(""), 3, 3, 4, 4});
+  expect_error(gguf, "tensor \"rope_freqs.weight\" holds nan; accepted: positive numbers");
+}
+
+TEST(GgufModel, SaysWhatIsWrongOnceAndByName) {
+  {
+    GgufModel gguf("llama_bf16");
+    gguf.file.string("llama.rope.scaling.type", "longrope");
+    expect_error(gguf, "is \"longrope\", but tensor \"rope_factors_long.weight\" is missing");
+  }
+  {
+    GgufModel gguf("llama_bf16");
+    const std::string key = GgufBuilder::text("llama.attention.layer_norm_rms_epsilon") + le32(6);
+    const size_t at = gguf.file.kvs.find(key);
+    ASSERT_NE(at, std::string::npos);
+    gguf.file.kvs.replace(at + key.size(), 4, le(std::nanf("")));
+    expect_error(gguf, "llama.attention.layer_norm_rms_epsilon is nan; accepted: a positive");
+  }
+  {
+    GgufModel gguf("llama_bf16");
+    gguf.file.string("llama.attention.sliding_window", "x");  // of no meaning to llama
+    const std::string key = GgufBuilder::text("llama.block_count");
+    const size_t at = gguf.file.kvs.find(key);
+    ASSERT_NE(at, std::string::npos);
+    gguf.file.kvs.replace(at, key.size(), GgufBuilder::text("llama.block_counts"));
+    const std::string error = error_of(gguf);
+    EXPECT_EQ(error, gguf.write() + ": metadata \"llama.block_count\" is missing");
+  }
+  {
+    GgufModel gguf("llama_bf16");
+    GgufBuilder::Tensor& norm = gguf.at("output_norm.weight");
+    ASSERT_EQ(norm.ne[0] % 32, 0u);
+    norm.type = 8;
+    norm.data.assign(norm.ne[0] / 32 * 34, '\1');
+    expect_error(gguf,
+                 "tensor \"output_norm.weight\" is Q8_0, which is not supported; supported: F32, "
+                 "F16, BF16");
+  }
+  {
+    GgufModel gguf("llama_bf16");
+    GgufBuilder::Tensor& matrix = gguf.at("blk.0.ffn_up.weight");
+    matrix.type = 28;
+    matrix.data.assign(matrix.ne[0] * matrix.ne[1] * 8, '\1');
+    expect_error(gguf, "is F64, which is not supported; supported: F32, F16, BF16, Q4_0");
+  }
+}
+
 TEST(GgufModel, ChecksItsMetadata) {
   const auto broken = [](std::string_view key, uint32_t value) {
     GgufModel gguf("llama_bf16");

@@ -130,6 +130,13 @@ TEST_F(ChatFiles, Gguf) {
   EXPECT_EQ(render_path(path, kWithTools), "tools");
 }
 
+TEST_F(ChatFiles, GgufWithATemplateThatIsNoText) {
+  add("model.gguf", GgufBuilder().u32("tokenizer.chat_template", 1).build());
+  const std::string path = directory_.path() + "/model.gguf";
+  EXPECT_EQ(render_path(path, "{}"),
+            "error: " + path + ": metadata \"tokenizer.chat_template\" is the u32 1, not a string");
+}
+
 TEST_F(ChatFiles, GgufWithoutTemplate) {
   add("model.gguf", GgufBuilder().u32("general.file_type", 1).build());
   const std::string error = render_path(directory_.path() + "/model.gguf", "{}");

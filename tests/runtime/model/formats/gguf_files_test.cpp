@@ -103,12 +103,11 @@ TEST_F(TypedGguf, RequiredKeysSayWhatIsWrong) {
   EXPECT_EQ(gguf.strings("a.strings")->size(), 4u);
   EXPECT_EQ(*gguf.i64s("a.ints"), (std::vector<int64_t>{1, -2, 3}));
   EXPECT_EQ(*gguf.f32s("a.floats"), (std::vector<float>{0.5f, -1e30f}));
-  EXPECT_EQ(gguf.u64("none").error().message, kGolden + "typed.gguf: metadata \"none\" is missing");
+  EXPECT_EQ(gguf.u64("none").error().message, "metadata \"none\" is missing");
   EXPECT_EQ(gguf.u64("t.i8").error().message,
-            kGolden + "typed.gguf: metadata \"t.i8\" is the i8 -128, not an unsigned integer");
-  EXPECT_EQ(
-      gguf.strings("a.ints").error().message,
-      kGolden + "typed.gguf: metadata \"a.ints\" is an array of 3 i32, not an array of strings");
+            "metadata \"t.i8\" is the i8 -128, not an unsigned integer");
+  EXPECT_EQ(gguf.strings("a.ints").error().message,
+            "metadata \"a.ints\" is an array of 3 i32, not an array of strings");
   EXPECT_EQ(gguf.boolean("t.u8").error().kind, ErrorKind::model);
 }
 
@@ -129,10 +128,10 @@ TEST(GgufFile, OpeningTouchesNoWeights) {
 TEST(GgufFile, ErrorsNameTheFile) {
   const TempDir dir;
   const std::string path = dir.path() + "/m.gguf";
-  ASSERT_TRUE(write_file(path, "GGUF" + le32(2)).ok());
+  ASSERT_TRUE(write_file(path, "GGUF" + le32(1)).ok());
   const Result<Gguf> gguf = Gguf::open(path);
   ASSERT_FALSE(gguf.ok());
-  EXPECT_EQ(gguf.error().message, path + ": GGUF version 2; only version 3 is supported");
+  EXPECT_EQ(gguf.error().message, path + ": GGUF version 1; versions 2 and 3 are supported");
   EXPECT_FALSE(Gguf::open(dir.path() + "/none.gguf").ok());
 }
 
