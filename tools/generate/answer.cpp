@@ -106,6 +106,9 @@ Status answer_prompt(Context& context, TextModel& model, const std::vector<uint3
   if (!generated) return generated.take_error();
   if (!failure.message.empty()) return failure;
   answer.statistics = std::move(*generated);
+  if (Status kept = speculation->keep(prompt, answer.ids); !kept.ok()) {
+    context.log().warning("--corpus: " + kept.error().message + "; this text is not in it");
+  }
   if (before) answer.network = since(*before, *model.network());
   context.log().debug("prompt of " + std::to_string(prompt.size()) + " tokens, " +
                       std::to_string(answer.statistics.n_reused) + " computed before");

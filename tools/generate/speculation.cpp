@@ -27,6 +27,9 @@ FlagGroup decoder_flags(const char* fallback) {
                .kind = FlagKind::text,
                .metavar = "MODEL",
                .help = "a small model with the same vocabulary, for --decoder draft"},
+              {.name = "corpus",
+               .kind = FlagKind::file,
+               .help = "token ids of earlier texts, read and added to (auto, suffix)"},
           }};
 }
 
@@ -39,10 +42,17 @@ Status check_decoder_flags(const Context& context) {
     return usage_error("--draft-model: --decoder " + name +
                        " does not use it; --decoder draft does");
   }
+  if (!context.given("corpus")) return {};
+  if (name != "auto" && name != "suffix") {
+    return usage_error("--corpus: --decoder " + name + " does not use it; auto and suffix do");
+  }
+  Status status = TokenCorpus::check_path(context.text("corpus"));
+  if (!status.ok()) return status.take_error().within("--corpus");
   return {};
 }
 
-Result<std::unique_ptr<Speculation>> Speculation::make(const Context& context, LocalModel& model,
+Result<std::unique_ptr<Speculation>> Speculation::make(Context& context, LocalModel& model,
+                                                       const Tokenizer* tokenizer,
                                                        const Pipeline& pipeline,
                                                        uint32_t most_rows) {
   const std::string& name = context.text("decoder");
@@ -55,6 +65,14 @@ Result<std::unique_ptr<Speculation>> Speculation::make(const Context& context, L
   DrafterOptions options;
   options.n_vocab = model.config().n_vocab;
   options.model = out->guesser_ ? &*out->guesser_ : nullptr;
+  if (context.given("corpus")) {
+    // Without a tokenizer nobody can tell vocabularies of one size apart.
+    out->corpus_ =
+        TokenCorpus::open(context.text("corpus"),
+                          tokenizer != nullptr ? vocabulary_digest(*tokenizer) : Sha256Digest(),
+                          options.n_vocab, context.log());
+    options.corpus = &*out->corpus_;
+  }
   SPLITD_ASSIGN(out->drafter_, make_drafter(name, options));
   return out;
 }
@@ -105,6 +123,13 @@ void Speculation::apply(const SamplingOptions& sampling, GenerateOptions& option
   drafter_->sample_like(sampling);
   options.drafter = drafter_.get();
   options.controller = &controller_;
+}
+
+Status Speculation::keep(std::span<const uint32_t> prompt, std::span<const uint32_t> answer) {
+  if (!corpus_) return {};
+  std::vector<uint32_t> text(prompt.begin(), prompt.end());
+  text.insert(text.end(), answer.begin(), answer.end());
+  return corpus_->record(text);
 }
 
 }  // namespace splitd::cli

@@ -57,10 +57,11 @@ Result<const Tokenizer*> TextModel::tokenizer() {
   return &*tokenizer_;
 }
 
-Result<Speculation*> TextModel::speculation(const Context& context) {
+Result<Speculation*> TextModel::speculation(Context& context) {
   if (speculation_ == nullptr) {
-    SPLITD_ASSIGN(speculation_,
-                  Speculation::make(context, *model_, parts_.pipeline, kMostStepRows));
+    const Result<const Tokenizer*> known = tokenizer();
+    SPLITD_ASSIGN(speculation_, Speculation::make(context, *model_, known ? *known : nullptr,
+                                                  parts_.pipeline, kMostStepRows));
   }
   return speculation_.get();
 }

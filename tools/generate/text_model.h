@@ -68,7 +68,7 @@ class TextModel {
   Result<const ChatTemplate*> chat_template();
 
   // What guesses ahead, as the command's decoder_flags() say.
-  Result<Speculation*> speculation(const Context& context);
+  Result<Speculation*> speculation(Context& context);
 
   // A prompt as ids: of messages by the model's template, of raw text, both as the tokenizer says.
   Result<std::vector<uint32_t>> chat_ids(const std::vector<Message>& messages, int64_t now);

@@ -19,6 +19,10 @@ class Corpus : public testing::Test {
         Log([this](LogLevel, std::string_view text) { warnings_.emplace_back(text); }));
   }
 
+  static std::vector<uint32_t> entries_of(const TokenCorpus& corpus) {
+    return {corpus.entries().begin(), corpus.entries().end()};
+  }
+
   TempDir directory_;
   std::string path_ = directory_.path() + "/corpus";
   std::vector<std::string> warnings_;
@@ -63,6 +67,57 @@ TEST_F(Corpus, IsEmptyWhereTheFileIsBroken) {
   EXPECT_TRUE(open({1}, 101).entries().empty());
   EXPECT_EQ(warnings_.size(), 1u);
   EXPECT_FALSE(open().entries().empty());
+}
+
+// A file that somebody else wrote is left as it is; one of ours that broke is begun anew.
+TEST_F(Corpus, WritesOverNobodysFile) {
+  ASSERT_TRUE(write_file(path_, "my notes").ok());
+  TokenCorpus notes = open();
+  EXPECT_EQ(warnings_.size(), 1u);
+  ASSERT_TRUE(notes.record(std::vector<uint32_t>{1, 2}).ok());
+  EXPECT_EQ(*read_file(path_), "my notes");
+
+  ASSERT_TRUE(write_file(path_, "").ok());
+  ASSERT_TRUE(open().record(std::vector<uint32_t>{1, 2}).ok());
+  const std::string good = *read_file(path_);
+  TokenCorpus other = open({2});
+  EXPECT_EQ(warnings_.size(), 1u);
+  ASSERT_TRUE(other.record(std::vector<uint32_t>{3}).ok());
+  EXPECT_EQ(*read_file(path_), good);
+
+  TokenCorpus mine = open();
+  ASSERT_TRUE(write_file(path_, "my notes").ok());  // while it was used
+  EXPECT_FALSE(mine.record(std::vector<uint32_t>{3}).ok());
+  EXPECT_EQ(*read_file(path_), "my notes");
+
+  ASSERT_TRUE(write_file(path_, good.substr(0, good.size() - 1)).ok());
+  TokenCorpus broken = open();
+  EXPECT_EQ(warnings_.size(), 1u);
+  ASSERT_TRUE(broken.record(std::vector<uint32_t>{7}).ok());
+  EXPECT_EQ(entries_of(open()), (std::vector<uint32_t>{TokenCorpus::kBoundary, 7}));
+}
+
+TEST_F(Corpus, IsSharedByProcesses) {
+  const uint32_t b = TokenCorpus::kBoundary;
+  TokenCorpus one = open(), two = open();
+  ASSERT_TRUE(one.record(std::vector<uint32_t>{1, 2}).ok());
+  ASSERT_TRUE(two.record(std::vector<uint32_t>{5}).ok());
+  // A conversation that goes on is one text.
+  ASSERT_TRUE(one.record(std::vector<uint32_t>{1, 2, 3, 4}).ok());
+  EXPECT_EQ(entries_of(open()), (std::vector<uint32_t>{b, 5, b, 1, 2, 3, 4}));
+  ASSERT_TRUE(two.record(std::vector<uint32_t>{6, 7}).ok());
+  ASSERT_TRUE(two.record(std::vector<uint32_t>{1, 2, 3, 4}).ok());  // the same once more
+  ASSERT_TRUE(two.record(std::vector<uint32_t>{2, 3}).ok());        // part of another
+  ASSERT_TRUE(one.record(std::vector<uint32_t>{9}).ok());
+  EXPECT_EQ(entries_of(open()),
+            (std::vector<uint32_t>{b, 5, b, 6, 7, b, 1, 2, 3, 4, b, 2, 3, b, 9}));
+}
+
+TEST_F(Corpus, RefusesAPathThatCannotBeWritten) {
+  EXPECT_TRUE(TokenCorpus::check_path(path_).ok());
+  EXPECT_FALSE(path_exists(path_));  // nothing is left there
+  EXPECT_FALSE(TokenCorpus::check_path(directory_.path()).ok());
+  EXPECT_FALSE(TokenCorpus::check_path(directory_.path() + "/none/corpus").ok());
 }
 
 TEST_F(Corpus, HasABound) {
