@@ -4,13 +4,6 @@
 #include <algorithm>
 
 namespace splitd {
-namespace {
-
-// Rows that see each other. Longer ones would say little more.
-constexpr size_t kWindow = 512;
-
-}  // namespace
-
 Result<std::unique_ptr<Calibration>> Calibration::start(const ModelFiles& model,
                                                         const CpuOptions& options,
                                                         const std::vector<uint32_t>& ids) {
@@ -103,16 +96,18 @@ Status Calibration::run_head() {
 
 Status Calibration::run_windows(Backend& backend, uint32_t layer) {
   const size_t d = model_.config().d_model, n_row = hidden_.size() / d;
-  SPLITD_ASSIGN(const std::unique_ptr<Kv> kv,
-                backend.make_kv({.n_ctx = kWindow, .max_pending = 0, .type = KvType::f32}));
+  SPLITD_ASSIGN(
+      const std::unique_ptr<Kv> kv,
+      backend.make_kv({.n_ctx = kCalibrationWindow, .max_pending = 0, .type = KvType::f32}));
   std::vector<BatchRow> rows;
   for (size_t begin = 0; begin < n_row;) {
     // A window begins anew; what it writes takes the place of the one before.
-    const size_t in_window = begin % kWindow;
-    const size_t end = std::min({n_row, begin + backend.max_rows(), begin - in_window + kWindow});
+    const size_t in_window = begin % kCalibrationWindow;
+    const size_t end =
+        std::min({n_row, begin + backend.max_rows(), begin - in_window + kCalibrationWindow});
     rows.clear();
     for (size_t row = begin; row < end; ++row) {
-      const auto position = static_cast<uint32_t>(row % kWindow);
+      const auto position = static_cast<uint32_t>(row % kCalibrationWindow);
       rows.push_back({.kv = kv.get(),
                       .position = position,
                       .slot = position,

@@ -15,6 +15,9 @@
 
 namespace splitd {
 
+// So many rows see each other. More would say little more.
+inline constexpr size_t kCalibrationWindow = 512;
+
 class Calibration {
  public:
   // `model` is mapped, has all layers up to the last one asked for, and outlives this. `options`

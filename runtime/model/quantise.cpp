@@ -8,25 +8,17 @@
 #include <cstring>
 
 #include "runtime/base/float16.h"
+#include "runtime/model/quantise_lanes.h"
 
 namespace splitd {
 namespace {
 
-// 16 bytes are a register on every machine.
-using Lanes [[gnu::vector_size(16)]] = float;
-constexpr size_t kLanes = 4;
+using quantise_lanes::kLanes;
+using quantise_lanes::kRound;
+using quantise_lanes::Lanes;
+using quantise_lanes::sum_of;
+
 constexpr size_t kVectors = kQuantGroup / kLanes;
-// Adding and subtracting it rounds to the nearest even integer.
-constexpr float kRound = 12582912.0f;  // 1.5 · 2^23
-
-struct Levels {
-  float least;
-  float most;
-};
-
-constexpr Levels levels_of(DType dtype) {
-  return dtype == DType::q8 ? Levels{-127.0f, 127.0f} : Levels{-8.0f, 7.0f};
-}
 
 // Of the levels that the extreme value may take, those worth a try. q4's are tried with both signs:
 // only the negative side has an eighth level.
@@ -37,10 +29,6 @@ struct Group {
   Lanes x[kVectors];
   Lanes w[kVectors];
 };
-
-float sum_of(const Lanes& lanes) {
-  return (lanes[0] + lanes[1]) + (lanes[2] + lanes[3]);
-}
 
 Lanes round_levels(const Lanes& x, float inverse, const Levels& levels) {
   Lanes v = x * inverse;

@@ -35,6 +35,15 @@ struct QuantisationLoss {
 
 // The parts, for quantisers that choose otherwise.
 
+struct Levels {
+  float least;
+  float most;
+};
+
+constexpr Levels levels_of(DType to) {  // Q8 or Q4
+  return to == DType::q8 ? Levels{-127.0f, 127.0f} : Levels{-8.0f, 7.0f};
+}
+
 // The f16 scale (as float, maybe negative) for 32 values weighed by 32 importances.
 // Nothing when no f16 scale reaches the largest of them. All values are finite.
 [[nodiscard]] std::optional<float> group_scale(DType to, const float* values,

@@ -1,7 +1,8 @@
 // Owns: quantising rows so that products with them stay right, not only their numbers: the error of
 // a column is made good in the columns after it, as far as inputs move together (LDLQ, another form
-// of GPTQ). What moves together is said by the second moments of the inputs of a matrix, taken from
-// a text. The same moments give the same bytes whatever the number of threads.
+// of GPTQ), and each group is then chosen anew, given all the others. What moves together is said
+// by the second moments of the inputs of a matrix, taken from a text. The same moments give the
+// same bytes whatever the number of threads.
 #pragma once
 
 #include <cstddef>
@@ -34,12 +35,12 @@ class InputMoments {
     uint64_t n = 0;
     std::vector<float> sums;  // (n, n), the lower triangle
   };
-  void add_to(Block& block, const float* x, size_t n_rows, uint32_t n_thread) const;
+  void add_to(Block& block, const float* packed, size_t n_rows, uint32_t n_thread) const;
 
   uint64_t columns_;
   uint64_t n_rows_ = 0;
   std::vector<Block> blocks_;
-  std::vector<float> packed_;  // rows at hand, without gaps
+  std::vector<float> packed_;  // rows at hand, by tiles of columns
 };
 
 // What of the errors of earlier columns a later one takes over.
@@ -57,13 +58,27 @@ class Feedback {
                                       QuantisationLoss* losses) const;
 
  private:
+  // (Ů + I) D (Ů + I)ᵀ of a square matrix along the diagonal of H.
+  struct Factor {
+    std::vector<float> shares;   // (n, stride): row k holds column k of Ů, what it takes of those
+                                 // before it; what lies behind is 0
+    std::vector<float> weights;  // (n): D, what an error that is left in a column costs
+  };
   struct Block {
     uint64_t begin = 0;
     uint64_t n = 0;
-    std::vector<float> shares;   // (n, n): row k holds what column k takes of the columns before it
-    std::vector<float> weights;  // (n): what an error that is left in a column costs
+    bool known = false;          // whether there were inputs
+    std::vector<float> moments;  // (n, n): H, damped, over the mean of its diagonal
+    Factor whole;                // of (n, n)
+    Factor groups;               // of each (32, 32) of it: (n, 32)
   };
-  static Block factor(const InputMoments::Block& from, uint32_t n_thread);
+  struct Rows;
+
+  static Block make_block(const InputMoments::Block& from, uint32_t n_thread);
+  static void factor(std::vector<double>& reversed, uint64_t n, uint32_t n_thread, float* shares,
+                     float* weights);
+  static std::optional<size_t> round(const Block& block, Rows& rows);
+  static void refine(const Block& block, Rows& rows);
 
   uint64_t columns_;
   std::vector<Block> blocks_;

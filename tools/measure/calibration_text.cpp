@@ -85,6 +85,204 @@ The company said on Thursday that revenue for the third quarter had reached $2.1
 
 It was the year in which the bridge was finished, the mill burned down, and my grandfather decided to learn the violin. He was sixty-eight. He had large, slow hands that were used to ropes, and for the first months the sounds that came out of the shed made the dog leave the village. But he went on, every evening from seven to eight, and in the third winter he played a whole song through without stopping, and my grandmother, who had not said a word about it in three years, put down her knitting and said: "Again."
 
+)text"
+    R"text(A river is older than the valley it runs in. At first it takes whatever way the ground allows; later the ground has no choice. Each flood moves a little gravel, each winter splits a little rock, and what is carried off in a year would hardly fill a barn. But a river has a great many years. The canyon that visitors photograph today, more than a kilometre deep, was cut at about the speed at which a fingernail grows thin.
+
+Question: What is the difference between weather and climate?
+Answer: Weather is what happens in the air at a particular time and place: rain this afternoon, a storm on Sunday. Climate is the statistics of weather over decades: how warm Julys usually are, how often it snows before Christmas, how hard it rains once in a hundred years. A single cold winter says little about the climate, just as one throw of a die says little about whether the die is fair.
+
+Once upon a time there was a miller who had three daughters and only one good coat. In summer nobody minded. In winter, whoever had to go to the village wore the coat, and the other two stayed by the fire and told each other what they would do there if it were their turn. The youngest, whose name was Ilse, always said the same thing: "I would look at the clock." For there was a clock on the town hall with a golden ship that sailed across its face every hour, and she had seen it only once.
+
+```python
+import csv
+from collections import defaultdict
+
+class Ledger:
+    def __init__(self, path):
+        self.path = path
+        self.totals = defaultdict(float)
+
+    def load(self):
+        with open(self.path, newline="") as handle:
+            for row in csv.DictReader(handle):
+                self.totals[row["account"]] += float(row["amount"])
+        return self
+
+    def largest(self, count=5):
+        ordered = sorted(self.totals.items(), key=lambda item: -abs(item[1]))
+        return ordered[:count]
+
+if __name__ == "__main__":
+    for account, amount in Ledger("entries.csv").load().largest():
+        print(f"{account:<20} {amount:>12.2f}")
+```
+
+The class reads a file of entries and adds up the amounts of each account. If a line has no amount, float() raises a ValueError, which is what we want here: it is better to stop than to report a sum that leaves something out.
+
+Section 4. Termination. Either party may terminate this Agreement by giving the other party not less than thirty (30) days' written notice. Upon termination, the Licensee shall cease all use of the Materials and shall, at the option of the Licensor, return or destroy all copies thereof. Sections 2, 5 and 7 shall survive any termination of this Agreement. Nothing in this Section limits any right or remedy that either party may have under applicable law.
+
+Symptoms usually appear two to five days after infection and include fever, a dry cough, headache and muscle pain. Most people recover within a week without treatment. Patients over 65, young children, pregnant women and people with chronic diseases of the heart or lungs are at higher risk and should see a doctor early. Antibiotics do not help, since the illness is caused by a virus; rest, fluids and, if needed, paracetamol to bring down the fever are recommended.
+
+"You can't park there," said the boy.
+"It's only for five minutes."
+"That's what the last man said." He pointed down the harbour wall. At the bottom, under three metres of clear green water, stood a small red car with its doors closed and its lights still on.
+
+Ingredients (serves four): 400 g of flour, 1 teaspoon of salt, 7 g of dried yeast, 250 ml of lukewarm water, 2 tablespoons of olive oil. Mix the flour with the salt, dissolve the yeast in the water, and pour both together with the oil into a bowl. Knead for ten minutes, until the dough is smooth and no longer sticks to your hands. Cover it with a damp cloth and let it rise for an hour in a warm place. Roll it out thinly, top it with what you like, and bake it at 250 °C for eight to ten minutes.
+
+SELECT c.name, COUNT(o.id) AS orders, SUM(o.total) AS revenue
+FROM customers AS c
+LEFT JOIN orders AS o ON o.customer_id = c.id AND o.created_at >= '2023-01-01'
+GROUP BY c.name
+HAVING COUNT(o.id) > 3
+ORDER BY revenue DESC
+LIMIT 10;
+
+In 1687 Isaac Newton published a book in which the fall of an apple and the path of the Moon followed from one law: every body attracts every other with a force proportional to both masses and inversely proportional to the square of the distance between them. The constant in that law was too small to be measured in his lifetime. Henry Cavendish found it in 1798 with two lead balls, a thin wire and a great deal of patience; his result was within one percent of the value used today.
+
+[2024-05-17 09:12:44] INFO  server started on port 8080 with 4 workers
+[2024-05-17 09:12:51] INFO  GET /index.html 200 14ms
+[2024-05-17 09:13:02] WARN  slow query (812 ms): users by last login
+[2024-05-17 09:13:02] ERROR could not connect to cache at 10.0.0.12:6379: connection refused
+[2024-05-17 09:13:03] INFO  retrying in 2 s (attempt 1 of 5)
+
+The orchestra tuned, the lights went down, and for a moment two thousand people held their breath together. Then a single clarinet began, so softly that those in the last rows were not sure whether they heard it or remembered it. The reviewer of the morning paper, who had come late and was standing behind a column, wrote afterwards that it had been the best performance of the season, and that he had seen nothing of it.
+
+)text"
+    R"text(Photosynthesis takes place in two stages. In the first, light is absorbed by chlorophyll in the membranes of the thylakoids; its energy splits water, sets oxygen free, and is stored in ATP and NADPH. In the second, known as the Calvin cycle, the enzyme RuBisCO attaches carbon dioxide to a sugar with five carbon atoms, and the energy of the first stage turns the products into glucose. About a third of what is made in this way the plant uses up again for its own respiration.
+
+Hello Priya,
+I looked at the draft on the train this morning and like it a lot, above all the second chapter. Three small things: (1) the figure on page 9 has no units on its vertical axis; (2) you say "significant" in several places where I think you mean "large"; (3) the last table could go into the appendix. Shall we talk on Thursday, say at half past two? I am out of the office on Friday.
+Best, Tom
+
+Die Geschichte der Stadt beginnt mit einer Brücke. Wer von Süden nach Norden reisen wollte, musste hier über den Fluss, und wer über den Fluss wollte, musste zahlen. Aus dem Zollhaus wurde ein Markt, aus dem Markt eine Stadt. Im Jahr 1348 zählte sie etwa viertausend Einwohner; zwei Jahre später waren es noch die Hälfte.
+
+Il était une fois, dans un petit village au bord de la mer, un pêcheur qui ne savait pas nager. Chaque matin, il regardait le ciel, puis l'horizon, et chaque matin sa femme lui demandait s'il ne voulait pas apprendre enfin. « Demain », répondait-il, « quand l'eau sera plus chaude. »
+
+La energía solar ha bajado de precio más de un ochenta por ciento en la última década. En muchos países es ya la forma más barata de producir electricidad durante el día, pero todavía falta resolver cómo guardarla para la noche: las baterías siguen siendo caras y la red no siempre está preparada.
+
+A hash table stores pairs of keys and values in an array. A function turns each key into a number, and that number, taken modulo the length of the array, says where the pair belongs. If two keys fall into the same place there is a collision, for which there are two common remedies: every place holds a list of pairs, or the search goes on to the next free place. As long as the table is at most about seventy percent full, a search takes a small, constant number of steps on average; when it becomes fuller, a new array of twice the length is made and everything is moved.
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* Reads numbers from standard input and prints their median. */
+static int compare(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+int main(void) {
+    double *values = NULL;
+    size_t count = 0, capacity = 0;
+    double value;
+    while (scanf("%lf", &value) == 1) {
+        if (count == capacity) {
+            capacity = capacity ? 2 * capacity : 64;
+            values = realloc(values, capacity * sizeof *values);
+            if (!values) return 1;
+        }
+        values[count++] = value;
+    }
+    if (count == 0) return 1;
+    qsort(values, count, sizeof *values, compare);
+    printf("%g\n", count % 2 ? values[count / 2] : (values[count / 2 - 1] + values[count / 2]) / 2);
+    free(values);
+    return 0;
+}
+
+The final ended 3–2 after extra time. The visitors took the lead after only eleven minutes, when a long throw found its way through a crowd of defenders, and doubled it shortly before half-time from the penalty spot. Few in the stadium would have given much for the home team then. But two goals within four minutes turned the match around, and in the 117th minute the substitute, nineteen years old and playing his third game, hit the ball from twenty-five metres into the upper corner.
+
+User: Can you explain recursion to a ten-year-old?
+Assistant: Imagine you are standing in a long queue and want to know your position. You could walk to the front and count. Or you ask the person before you, "What is your number?" They don't know either, so they ask the person before them, and so on, until the question reaches the first person, who says: "One!" Then the answer comes back: two, three, four, and when it reaches you, you add one and know your place. Recursion means solving a problem by asking a smaller copy of the same question, until it is so small that the answer is obvious.
+User: What happens if nobody is at the front?
+Assistant: Then the question would be passed on forever. That is why every recursion needs a case that is answered directly.
+
+Mean annual temperature (°C) and precipitation (mm) of four stations:
+Bergen      8.6   2495
+Madrid     15.0    421
+Nairobi    18.8   1050
+Yakutsk    -7.5    238
+The driest of the four is thus also the coldest, which is no accident: cold air holds little water.
+
+Economists distinguish between a movement along the demand curve and a shift of the curve itself. When the price of coffee rises because of a frost in Brazil, people buy less coffee: that is a movement along the curve. When a study reports that coffee is good for the heart, people want more of it at every price: the curve shifts. Confusing the two leads to the puzzling conclusion that higher prices cause people to buy more.
+
+Old Mr. Hardcastle had not spoken to his neighbour for eleven years. Nobody knew exactly why. Some said it was about a hedge, others that it had been a matter of a borrowed ladder, and the postman, who knew more than most, only raised his eyebrows. So when smoke was seen one evening over the neighbour's roof, the whole street watched to see what he would do. He came out of his door in slippers, looked up, went in again, and came back with the ladder.
+
+)text"
+    R"text(To whom it may concern: Ms. Adeyemi worked in our laboratory from September 2019 to March 2022, first as an assistant and from 2020 on as head of the microscopy group. She planned and carried out the move of all instruments to the new building without losing a single day of measurements. Her reports were clear, short and on time. We regret her decision to leave and recommend her without reservation.
+
+Theorem. The square root of 2 is irrational. Proof. Suppose that sqrt(2) = p/q with integers p and q that have no common factor. Then p^2 = 2 q^2, so p^2 is even, and therefore p is even, say p = 2r. It follows that 4 r^2 = 2 q^2, or q^2 = 2 r^2, so q is even as well. But then 2 divides both p and q, contrary to the assumption.
+
+<html>
+  <head><title>Opening hours</title></head>
+  <body>
+    <h1>Opening hours</h1>
+    <ul>
+      <li>Monday to Friday: 9 am to 6 pm</li>
+      <li>Saturday: 10 am to 2 pm</li>
+      <li>Sundays and public holidays: closed</li>
+    </ul>
+    <p>For appointments call <a href="tel:+15550137">555-0137</a>.</p>
+  </body>
+</html>
+
+Tides are caused mainly by the Moon. Its pull is stronger on the side of the Earth that faces it than at the centre, and weaker on the far side, so that the water of the oceans is stretched along the line between the two bodies. As the Earth turns, each coast passes two bulges a day. When Sun and Moon stand in one line, at new and full moon, their effects add up to spring tides; at the quarters they work against each other, and the difference between high and low water is small.
+
+I have been asked many times why I left a good position in the city for a farm that loses money in two years out of three. The answer I give at dinners is the view. The true one is that I was tired of being right about things that did not matter. A goat does not care who is right. A goat wants to be milked at six, and if you come at half past six it will look at you in a way that no manager of mine ever managed.
+
+Warning: disconnect the power supply before opening the cover. Remove the four screws at the back (A) and lift the cover off towards the front (B). Pull the ribbon cable out of its socket by the blue tab; never pull at the cable itself. Put in the new module with the notch to the left and press until both latches click. If the red lamp goes on flashing after the restart, check the position of switch S2.
+
+The word "robot" comes from a Czech play of 1920, in which artificial workers are made in a factory and end by taking over the world; robota means forced labour. The robots of the play are not machines of metal but beings of flesh, put together like cars. It was only later that the word came to mean what it does today, and the arms that weld car bodies in long rows would probably have disappointed the author.
+
+const debounce = (callback, delay) => {
+  let timer = null;
+  return (...args) => {
+    clearTimeout(timer);
+    timer = setTimeout(() => callback(...args), delay);
+  };
+};
+
+window.addEventListener("resize", debounce(() => console.log(window.innerWidth), 200));
+
+Without the helper, the handler would run dozens of times while a window is dragged. With it, it runs once, 200 milliseconds after the last event.
+
+Over the past twenty years the share of people who live in cities has grown from 47 to 57 percent. Most of this growth happened in Asia and Africa, and most of it in cities of fewer than one million inhabitants, about which the least is known. Planners speak of a second wave: the first built the megacities, the second will decide whether there is water in their suburbs.
+
+Night shift. The corridor smells of floor polish and coffee. In room 12 the old captain is awake again; he wants to know where the ship is. "Two days from Valparaíso," says the nurse, who has never been further than the next town. He nods, satisfied, and asks about the wind. "South-west," she says, and draws up his blanket. "Four, perhaps five." At six, when the day shift comes, he is asleep, and she writes into the book: quiet night, fair weather.
+
+How many times does the letter r occur in "strawberry"? Spelling it out: s-t-r-a-w-b-e-r-r-y. The letter r stands at positions 3, 8 and 9, so it occurs three times.
+
+If a train covers 240 km in 2.5 hours, its average speed is 240 / 2.5 = 96 km/h. At the same speed it needs 400 / 96 = 4.17 hours, that is 4 hours and 10 minutes, for 400 km. If it stops on the way for 15 minutes, it arrives after 4 hours and 25 minutes.
+
+The history of paper begins in China about two thousand years ago. Bark, rags and old fishing nets were beaten to a pulp, scooped up with a screen, pressed and dried. The craft reached Samarkand in the eighth century, Baghdad a generation later, Spain in the twelfth century and Germany in 1390. For most of this time paper was made of rags, and there were never enough of them; it was only after 1840, when wood could be ground to pulp, that newspapers became cheap enough to be thrown away.
+
+Subject: Re: build fails on the new machine
+> After the update I get "undefined reference to `pthread_create'".
+That usually means that the threads library is not passed to the linker. Add -pthread to both the compiler and the linker flags (not only -lpthread), remove the build directory and start again. If you use CMake: find_package(Threads REQUIRED), then target_link_libraries(app PRIVATE Threads::Threads).
+> It works, thank you! Should I report this as a bug?
+Yes, please, with the version of the compiler.
+
+Honey never spoils, or so it is said. Its sugar binds the water so firmly that bacteria and moulds find nothing to drink, and an enzyme from the bees' stomachs makes small amounts of hydrogen peroxide. Jars from Egyptian tombs are reported to have been still edible. But honey that takes up moisture from the air will ferment, and what comes of that has its friends, too: it is called mead, and is perhaps the oldest of all alcoholic drinks.
+
+name: weekly report
+on:
+  schedule:
+    - cron: "30 6 * * 1"
+jobs:
+  report:
+    runs-on: ubuntu-latest
+    steps:
+      - uses: actions/checkout@v4
+      - name: Count open issues
+        run: ./scripts/count.sh --state open > report.txt
+
+The judge leaned back. "Let us go through this once more. You found the painting in the cellar, you did not know what it was worth, and you sold it to a stranger for forty euros." "Forty-five," said the defendant. "He gave me five more for the frame." There was laughter in the back of the room, and the judge waited until it had died away. "And the stranger," she said, "was by chance your brother-in-law."
+
+Sound travels through air at about 343 m/s, through water at 1,480 m/s and through steel at nearly 6,000 m/s. The stiffer a material, the faster its parts hand on a push; the denser, the slower. That is why one can hear a train in the rails long before it can be heard in the air, and why thunder follows lightning by about three seconds for each kilometre of distance.
+
+Mixed feelings about this vacuum cleaner. It is light, it is quiet, and the battery really does last for forty minutes. But the dust box is tiny, the brush collects hair like a hobby, and after three months the wall mount came off with half of the plaster. Customer service was friendly and sent a new mount. Three stars out of five; I would buy it again at a lower price.
+
+The soldiers had been told that the village was empty. It was not: on the bench in front of the church sat a woman with a basket of plums, and she went on sorting them, the ripe to the left, the others to the right, while forty men walked past her in silence. The last of them, who was perhaps twenty, stopped. "Grandmother, you must leave." She held out a plum. "Take one," she said. "They won't be better tomorrow."
 
 )text";
 // clang-format on

@@ -21,6 +21,19 @@ Status check_parts(const ModelFiles& files, LayerRange layers) {
                      ", and a text runs through all layers up to the last that is converted");
 }
 
+// Every window begins as the model's texts do: with BOS, where its tokenizer puts one. Without it
+// some models compute what they never computed when they were trained.
+Result<std::vector<uint32_t>> encode_windows(const Tokenizer& tokenizer, const std::string& text) {
+  SPLITD_ASSIGN(const std::vector<uint32_t> ids, tokenizer.encode(text, {.add_special = false}));
+  SPLITD_ASSIGN(const std::vector<uint32_t> special, tokenizer.encode("", {.add_special = true}));
+  std::vector<uint32_t> out;
+  for (const uint32_t id : ids) {
+    if (out.size() % kCalibrationWindow == 0 && !special.empty()) out.push_back(special.front());
+    out.push_back(id);
+  }
+  return out;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Calibrator>> Calibrator::open(const std::string& model,
@@ -34,7 +47,7 @@ Result<std::unique_ptr<Calibrator>> Calibrator::open(const std::string& model,
   if (files.tokenizer_path().empty()) return usage_error(files.path() + " has no tokenizer");
   SPLITD_ASSIGN(const Tokenizer tokenizer, Tokenizer::open(files.tokenizer_path()));
   std::unique_ptr<Calibrator> out(new Calibrator(std::move(files), *table, n_thread));
-  SPLITD_ASSIGN(out->ids_, tokenizer.encode(text, {.add_special = false}));
+  SPLITD_ASSIGN(out->ids_, encode_windows(tokenizer, text));
   if (out->ids_.size() > kMostTokens) out->ids_.resize(kMostTokens);
   const uint32_t n_vocab = out->files_.config().n_vocab;
   const bool known =
@@ -48,7 +61,7 @@ Result<std::unique_ptr<Calibrator>> Calibrator::open(const std::string& model,
 std::string Calibrator::id() const {
   Sha256 hash;
   hash.update(std::as_bytes(std::span(ids_)));
-  return "calibrated 1 " + std::string(table_.name) + " " + hex(hash.finish());
+  return "calibrated 2 " + std::string(table_.name) + " " + hex(hash.finish());
 }
 
 Result<const Feedback*> Calibrator::feedback(const TensorSpec& spec) {
