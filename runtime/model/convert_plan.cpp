@@ -135,7 +135,7 @@ void order_by_layer(std::vector<ConvertItem>& items, bool tied) {
 }  // namespace
 
 // What 4 bits cost most, for what it weighs: k and v, which many query heads share, and in small
-// models, which have nothing to spare, all that writes to the residual stream.
+// models, which have nothing to spare, all that carries values rather than weighs or gates them.
 static bool is_sensitive(const ModelConfig& config, Slot slot) {
   constexpr uint32_t kSmall = 1024;  // d_model
   switch (slot) {
@@ -144,7 +144,8 @@ static bool is_sensitive(const ModelConfig& config, Slot slot) {
       return true;
     case Slot::qkv:
     case Slot::o:
-    case Slot::down:
+    case Slot::up:
+    case Slot::gate_up:
       return config.d_model < kSmall;
     default:
       return false;

@@ -8,6 +8,7 @@
 #include "tests/runtime/model/formats/format_files.h"
 #include "tests/temp_dir.h"
 #include "tests/tools/golden_model.h"
+#include "tests/tools/text_model_copy.h"
 
 namespace splitd {
 namespace {
@@ -57,6 +58,39 @@ TEST(ConvertCommand, Q8ComputesAlmostTheSame) {
     EXPECT_LT(change, name == "gemma3_text" ? 0.15 : 0.05) << name;
     EXPECT_GT(change, 0.0) << name;
   }
+}
+
+// Windows of 512 tokens; where the tokenizer opens a text with BOS each has one of its own.
+TEST(ConvertCommand, CalibrationWindowsBeginAsTextsDo) {
+  const TextModelCopy model;
+  const TempDir out;
+  std::string text;
+  while (text.size() < 600)
+    text += "The quick brown fox, line " + std::to_string(text.size()) + ". ";
+  text.resize(600);
+  ASSERT_TRUE(write_file(out.path() + "/text", text).ok());
+  const auto convert = [&](const std::string& name) {
+    return run_splitd({"convert", model.path(), out.path() + "/" + name, "--dtype", "q4",
+                       "--calibrate", out.path() + "/text"});
+  };
+  ProcessResult result = convert("without");
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_NE(result.err.find("a text of 600 tokens"), std::string::npos) << result.err;
+  const std::string opening =
+      R"("post_processor":{"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"<s>",)"
+      R"("type_id":0}},{"Sequence":{"id":"A","type_id":0}}],"pair":[{"Sequence":{"id":"A",)"
+      R"("type_id":0}},{"Sequence":{"id":"B","type_id":1}}],"special_tokens":{"<s>":{"id":"<s>",)"
+      R"("ids":[1],"tokens":["<s>"]}}})";
+  ASSERT_TRUE(write_file(model.path() + "/tokenizer.json",
+                         replaced(byte_tokenizer(), R"("post_processor":null)", opening))
+                  .ok());
+  result = convert("with");
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_NE(result.err.find("a text of 602 tokens"), std::string::npos) << result.err;
+  const Result<std::string> a = read_file(out.path() + "/without/model.safetensors");
+  const Result<std::string> b = read_file(out.path() + "/with/model.safetensors");
+  ASSERT_TRUE(a.ok() && b.ok());
+  EXPECT_NE(*a, *b);
 }
 
 TEST(ConvertCommand, SaysWhatItWillNotDo) {

@@ -284,6 +284,21 @@ Mixed feelings about this vacuum cleaner. It is light, it is quiet, and the batt
 
 The soldiers had been told that the village was empty. It was not: on the bench in front of the church sat a woman with a basket of plums, and she went on sorting them, the ripe to the left, the others to the right, while forty men walked past her in silence. The last of them, who was perhaps twenty, stopped. "Grandmother, you must leave." She held out a plum. "Take one," she said. "They won't be better tomorrow."
 
+)text"
+    R"text(Variables that are set inside a function are local to it unless they are declared otherwise. When the function returns, their storage is released, and any reference to them becomes invalid. A function that needs to keep a value between calls can store it in an object that the caller passes in, or, in languages that allow it, in a closure: a function together with the variables that were in scope where it was written. Closures are often used for callbacks, since they carry their state along and need no extra argument for it.
+
+Use the `find` command to list files that match a condition. The following example prints all files below the current directory that were changed within the last two days and are larger than one megabyte:
+
+    find . -type f -mtime -2 -size +1M -print
+
+The conditions are evaluated from left to right, and the search goes on to the next file as soon as one of them is false. To run a command on each file instead of printing its name, replace `-print` with `-exec`, followed by the command; a pair of braces stands for the name of the file.
+
+Memory that a program asks for is not always there when it gets an address. Most operating systems hand out pages only when they are first touched, so a program may reserve far more than the machine has. This works well as long as most of it is never used. When it is, the system has to choose between writing pages to disk, refusing the next request, and ending some process, and none of these is pleasant. Libraries that allocate large buffers should therefore say so in their documentation and let the caller decide how large they may become.
+
+Threads of one process share its memory, which makes it cheap to pass data from one to another and easy to do so wrongly. If one thread writes to a variable while another reads it, and nothing orders the two, the result is undefined: the reader may see the old value, the new one, or on some machines a mixture of both. A mutex makes sure that only one thread at a time runs the code it protects. Holding two of them at once needs care, since two threads that take them in opposite order can wait for each other forever. Where possible, prefer message passing: one thread owns the data, and the others ask for what they need.
+
+The option takes one of three values. With `strict`, any unknown key in the configuration file is an error; with `warn`, which is the default, a message is printed and the key is ignored; with `off`, unknown keys are ignored silently. We recommend `strict` for automated deployments, because a misspelled key would otherwise go unnoticed until somebody wonders why a setting has no effect.
+
 )text";
 // clang-format on
 

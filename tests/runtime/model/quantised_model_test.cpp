@@ -9,6 +9,7 @@
 #include <filesystem>
 
 #include "runtime/model/convert.h"
+#include "runtime/model/convert_plan.h"
 #include "runtime/model/formats/dequantize.h"
 #include "runtime/model/model_files.h"
 #include "runtime/model/verify.h"
@@ -106,6 +107,30 @@ TEST(QuantisedModel, HoldsTheSourceWithinTheTypesError) {
       EXPECT_EQ(report->quantised_values, n_quantised);
     }
   }
+}
+
+// The table of formats/QUANTISED.md.
+TEST(QuantisedModel, WhatStaysWider) {
+  const auto type = [](uint32_t d_model, Slot slot, DType to) {
+    ModelConfig config;
+    config.d_model = d_model;
+    config.d_head = 64;
+    config.n_head = config.n_kv_head = 4;
+    config.d_ff = 512;
+    return quantised_type(config, {slot, 0, 0, {512, 512}}, to);
+  };
+  for (const Slot slot : {Slot::k, Slot::v, Slot::embedding, Slot::head}) {
+    EXPECT_EQ(type(4096, slot, DType::q4), DType::q8) << static_cast<int>(slot);
+  }
+  for (const Slot slot : {Slot::o, Slot::up, Slot::gate_up}) {
+    EXPECT_EQ(type(1023, slot, DType::q4), DType::q8) << static_cast<int>(slot);
+    EXPECT_EQ(type(1024, slot, DType::q4), DType::q4) << static_cast<int>(slot);
+  }
+  for (const Slot slot : {Slot::q, Slot::gate, Slot::down, Slot::expert_up, Slot::expert_down}) {
+    EXPECT_EQ(type(512, slot, DType::q4), DType::q4) << static_cast<int>(slot);
+    EXPECT_EQ(type(512, slot, DType::q8), DType::q8) << static_cast<int>(slot);
+  }
+  EXPECT_EQ(type(512, Slot::router, DType::q4), std::nullopt);
 }
 
 TEST(QuantisedModel, GgufGivesTheSameBytesAsItsDirectory) {
@@ -295,7 +320,7 @@ class Hostile : public testing::Test {
     ASSERT_EQ(open_error(copy_.write()), "accepted");
   }
 
-  RawTensor& victim() { return copy_.at("model.layers.1.mlp.up_proj.weight.q4"); }
+  RawTensor& victim() { return copy_.at("model.layers.1.mlp.gate_proj.weight.q4"); }
   void expect(const std::string& message) {
     EXPECT_NE(open_error(copy_.write()).find(message), std::string::npos)
         << open_error(copy_.write());
@@ -309,7 +334,7 @@ TEST_F(Hostile, WrongRowBytes) {
   RawTensor& tensor = victim();
   tensor.info.shape[1] -= 2;
   tensor.bytes.resize(tensor.info.shape[0] * tensor.info.shape[1]);
-  expect("\"model.layers.1.mlp.up_proj.weight.q4\" is U8 of shape [");
+  expect("\"model.layers.1.mlp.gate_proj.weight.q4\" is U8 of shape [");
 }
 
 TEST_F(Hostile, WrongRowsTypeAndRank) {
@@ -326,22 +351,22 @@ TEST_F(Hostile, WrongRowsTypeAndRank) {
 }
 
 TEST_F(Hostile, TheNameIsTheType) {
-  victim().info.name = "model.layers.1.mlp.up_proj.weight.q8";
+  victim().info.name = "model.layers.1.mlp.gate_proj.weight.q8";
   expect("; Q8 for [");
-  copy_.at("model.layers.1.mlp.up_proj.weight.q8").info.name.back() = '5';
-  expect("is incomplete: tensor \"model.layers.1.mlp.up_proj.weight\" is missing");
+  copy_.at("model.layers.1.mlp.gate_proj.weight.q8").info.name.back() = '5';
+  expect("is incomplete: tensor \"model.layers.1.mlp.gate_proj.weight\" is missing");
 }
 
 TEST_F(Hostile, OneTensorTwice) {
   RawTensor twin = victim();
-  twin.info.name = "model.layers.1.mlp.up_proj.weight";
+  twin.info.name = "model.layers.1.mlp.gate_proj.weight";
   copy_.tensors.push_back(twin);
-  expect("is there, and \"model.layers.1.mlp.up_proj.weight\" too");
+  expect("is there, and \"model.layers.1.mlp.gate_proj.weight\" too");
   copy_.tensors.back().info.name += ".q8";
   copy_.tensors.back().info.shape[1] = copy_.tensors.back().info.shape[1] / 18 * 34;
   copy_.tensors.back().bytes.resize(copy_.tensors.back().info.shape[0] *
                                     copy_.tensors.back().info.shape[1]);
-  expect("is there, and \"model.layers.1.mlp.up_proj.weight.q8\" too");
+  expect("is there, and \"model.layers.1.mlp.gate_proj.weight.q8\" too");
 }
 
 TEST_F(Hostile, NormsAreNotQuantised) {
@@ -361,7 +386,7 @@ TEST_F(Hostile, ScalesThatAreNotFiniteAreFound) {
   ASSERT_TRUE(model.ok());
   const Result<VerifyReport> report = verify_weights(model->files());
   ASSERT_EQ(report->non_finite.size(), 1u);
-  EXPECT_EQ(report->non_finite[0].tensor, "model.layers.1.mlp.up_proj.weight.q4");
+  EXPECT_EQ(report->non_finite[0].tensor, "model.layers.1.mlp.gate_proj.weight.q4");
   EXPECT_EQ(report->non_finite[0].row, 19u);
   EXPECT_EQ(report->non_finite[0].column, 32u);
   EXPECT_EQ(report->non_finite[0].count, 1u);
