@@ -16,7 +16,8 @@
 
 namespace splitd::kernels {
 
-// Quantised types: quantised.h. q8 and q4 are splitd's own, the others GGUF's.
+// Quantised types: quantised.h. q8 and q4 are splitd's own; then GGUF's, as files have them and,
+// p…, laid out in panels, which no file has.
 enum class WeightType : uint8_t {
   f32,
   bf16,
@@ -31,13 +32,20 @@ enum class WeightType : uint8_t {
   q6_k,
   q8,
   q4,
+  p4_1,
+  p5_0,
+  p5_1,
+  p4_k,
+  p5_k,
+  p6_k,
 };
-inline constexpr size_t kWeightTypes = 13;
+inline constexpr size_t kStoredTypes = 13;  // that files have
+inline constexpr size_t kWeightTypes = 19;
 
 struct MatmulArgs {
   const void* prepared;  // what `prepare` wrote for all m rows; 64-byte aligned
-  const void* w;         // (N, K) row-major as stored; any alignment its elements allow; q8 and q4:
-                         // panels, and n_begin and n_end are multiples of 16
+  const void* w;         // (N, K) row-major as stored; any alignment its elements allow; or panels:
+                         // then n_begin is a multiple of 16, and n_end is, or it is N
   float* c;              // (m, N) with c_stride: C[i, j] is c[i * c_stride + j]
   void* scratch;         // scratch_bytes(m, k) of this thread alone, 64-byte aligned
   size_t c_stride;       // elements

@@ -80,6 +80,14 @@ struct Bytes256 {
   }
   static Floats near_halves(const std::byte* p) { return _mm256_cvtph_ps(load16(p)); }
 
+  static __m128i load8(const std::byte* p) { return _mm_loadl_epi64((const __m128i*)p); }
+  static Floats near_bytes(const std::byte* p) {
+    return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(load8(p)));
+  }
+  static Floats near_signed_bytes(const std::byte* p) {
+    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(load8(p)));
+  }
+
   // ---------------------------------------------------------------- bits
 
   static Quads bits_of(Quads x, uint32_t mask) {
@@ -88,6 +96,7 @@ struct Bytes256 {
   static Quads low_nibbles(Quads x) { return bits_of(x, 0x0f0f0f0fu); }
   static Quads high_nibbles(Quads x) { return bits_of(_mm256_srli_epi32(x, 4), 0x0f0f0f0fu); }
   static Quads either(Quads a, Quads b) { return _mm256_or_si256(a, b); }
+  static Quads with_bits(Quads a, Quads b, uint32_t mask) { return either(a, bits_of(b, mask)); }
   template <unsigned kBits>
   static Quads shift_right(Quads x) {
     return _mm256_srli_epi32(x, kBits);

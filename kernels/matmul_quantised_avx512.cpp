@@ -91,6 +91,13 @@ struct Vnni512 {
     return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i*)p));
   }
 
+  static Floats near_bytes(const std::byte* p) {
+    return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(load16(p)));
+  }
+  static Floats near_signed_bytes(const std::byte* p) {
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(load16(p)));
+  }
+
   // ---------------------------------------------------------------- bits
 
   static Quads bits_of(Quads x, uint32_t mask) {
@@ -99,6 +106,10 @@ struct Vnni512 {
   static Quads low_nibbles(Quads x) { return bits_of(x, 0x0f0f0f0fu); }
   static Quads high_nibbles(Quads x) { return bits_of(_mm512_srli_epi32(x, 4), 0x0f0f0f0fu); }
   static Quads either(Quads a, Quads b) { return _mm512_or_si512(a, b); }
+  // a | (b & mask)
+  static Quads with_bits(Quads a, Quads b, uint32_t mask) {
+    return _mm512_ternarylogic_epi32(a, b, _mm512_set1_epi32(static_cast<int>(mask)), 0xf8);
+  }
   template <unsigned kBits>
   static Quads shift_right(Quads x) {
     return _mm512_srli_epi32(x, kBits);

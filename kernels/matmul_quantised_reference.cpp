@@ -63,9 +63,8 @@ int32_t dot(const int8_t* a, const int8_t* b, size_t n) {
 
 template <WeightType kType>
 void run(const MatmulArgs& args) {
-  constexpr bool kHalves = kType == WeightType::q6_k;
-  constexpr bool kMin = kType == WeightType::q4_1 || kType == WeightType::q5_1 ||
-                        kType == WeightType::q4_k || kType == WeightType::q5_k;
+  constexpr bool kHalves = kType == WeightType::q6_k || kType == WeightType::p6_k;
+  constexpr bool kMin = quantised_has_min(kType);
   const size_t groups = args.k / kGroup;
   const auto* a = static_cast<const Group*>(args.prepared);  // (M, groups)
   for (size_t n = args.n_begin; n < args.n_end; ++n) {
@@ -115,6 +114,12 @@ void add_matmul_quantised_reference(MatmulKernels& table) {
   add<WeightType::q6_k>(table);
   add<WeightType::q8>(table);
   add<WeightType::q4>(table);
+  add<WeightType::p4_1>(table);
+  add<WeightType::p5_0>(table);
+  add<WeightType::p5_1>(table);
+  add<WeightType::p4_k>(table);
+  add<WeightType::p5_k>(table);
+  add<WeightType::p6_k>(table);
 }
 
 }  // namespace splitd::kernels

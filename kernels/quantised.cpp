@@ -14,9 +14,26 @@ struct BlockShape {
 };
 
 constexpr BlockShape kShapes[] = {
-    {"F32", 1, 4},      {"BF16", 1, 2},   {"F16", 1, 2},    {"Q8_0", 32, 34},   {"Q4_0", 32, 18},
-    {"Q4_1", 32, 20},   {"Q5_0", 32, 22}, {"Q5_1", 32, 24}, {"Q4_K", 256, 144}, {"Q5_K", 256, 176},
-    {"Q6_K", 256, 210}, {"Q8", 32, 34},   {"Q4", 32, 18},
+    {"F32", 1, 4},
+    {"BF16", 1, 2},
+    {"F16", 1, 2},
+    {"Q8_0", 32, 34},
+    {"Q4_0", 32, 18},
+    {"Q4_1", 32, 20},
+    {"Q5_0", 32, 22},
+    {"Q5_1", 32, 24},
+    {"Q4_K", 256, 144},
+    {"Q5_K", 256, 176},
+    {"Q6_K", 256, 210},
+    {"Q8", 32, 34},
+    {"Q4", 32, 18},
+    // In panels: a row's share.
+    {"P4_1", 32, 20},
+    {"P5_0", 32, 22},
+    {"P5_1", 32, 24},
+    {"P4_K", 256, 148},
+    {"P5_K", 256, 180},
+    {"P6_K", 256, 210},
 };
 static_assert(sizeof kShapes / sizeof kShapes[0] == kWeightTypes);
 
@@ -84,22 +101,61 @@ void unpack_k(WeightType type, const std::byte* block, size_t j, QuantisedGroup&
   }
 }
 
+// Byte 64·d + 4·r + b for value i = 4·d + b of row r.
+uint32_t turned_byte(const std::byte* in, size_t r, size_t i) {
+  return byte_at(in, i / 4 * 64 + r * 4 + i % 4);
+}
+
+// A group of row r of a panel of the types without superblocks.
 void unpack_paneled(WeightType type, const std::byte* unit, size_t r, QuantisedGroup& out) {
-  const size_t quants = block_bytes(type) * kPanelRows - 2 * kPanelRows;
-  out.scale[0] = out.scale[1] = half_at(unit + quants + 2 * r);
+  const bool has_fifth = type == WeightType::p5_0 || type == WeightType::p5_1;
+  const size_t quants = type == WeightType::q8 ? 512 : 256;
+  const std::byte* scales = unit + quants + (has_fifth ? 64 : 0);
+  out.scale[0] = out.scale[1] = half_at(scales + 2 * r);
+  if (type == WeightType::p4_1 || type == WeightType::p5_1) out.min = half_at(scales + 32 + 2 * r);
+  const uint32_t high = has_fifth ? word_at(unit + quants + 4 * r) : 0;
+  const int offset = type == WeightType::q4 ? 8 : type == WeightType::p5_0 ? 16 : 0;
   for (size_t i = 0; i < kGroup; ++i) {
     if (type == WeightType::q8) {
-      out.quants[i] = static_cast<int8_t>(byte_at(unit, i / 4 * 64 + r * 4 + i % 4));
+      out.quants[i] = static_cast<int8_t>(turned_byte(unit, r, i));
     } else {
-      const uint32_t q = byte_at(unit, i % 16 / 4 * 64 + r * 4 + i % 4) >> (i / 16 * 4) & 15u;
-      out.quants[i] = static_cast<int8_t>(static_cast<int>(q) - 8);
+      const uint32_t q = (turned_byte(unit, r, i % 16) >> (i / 16 * 4) & 15u) | (high >> i & 1u)
+                                                                                    << 4;
+      out.quants[i] = static_cast<int8_t>(static_cast<int>(q) - offset);
     }
   }
 }
 
-// Where group `group` of 16 rows begins.
+// Group j of a superblock of row r of a panel.
+void unpack_paneled_k(WeightType type, const std::byte* unit, size_t j, size_t r,
+                      QuantisedGroup& out) {
+  const bool is_6 = type == WeightType::p6_k;
+  const size_t head = is_6 ? 32 : 64, behind = is_6 ? 256 : type == WeightType::p5_k ? 128 : 0;
+  const std::byte* pair = unit + head + j / 2 * (576 + behind);
+  const std::byte *more = pair + 512, *scales = more + behind + j % 2 * 32;
+  for (size_t i = 0; i < kGroup; ++i) {
+    uint32_t q = turned_byte(pair, r, i) >> (j % 2 * 4) & 15u;
+    if (type == WeightType::p5_k)
+      q |= (byte_at(more + j % 2 * 64, r * 4 + i % 4) >> (i / 4) & 1u) << 4;
+    if (is_6) q |= (turned_byte(more, r, i % 16) >> (i / 16 * 4 + j % 2 * 2) & 3u) << 4;
+    out.quants[i] = static_cast<int8_t>(static_cast<int>(q) - (is_6 ? 32 : 0));
+  }
+  const float d = half_at(unit + 2 * r);
+  if (is_6) {
+    for (size_t i = 0; i < 2; ++i) {
+      out.scale[i] = d * static_cast<float>(static_cast<int8_t>(byte_at(scales, 16 * i + r)));
+    }
+    return;
+  }
+  out.scale[0] = out.scale[1] = d * static_cast<float>(byte_at(scales, r));
+  out.min = half_at(unit + 32 + 2 * r) * static_cast<float>(byte_at(scales, 16 + r));
+}
+
+// Where the block of 16 rows that holds group `group` begins.
 size_t unit_begin(WeightType type, size_t k, size_t row, size_t group) {
-  return (row / kPanelRows * (k / kGroup) + group) * block_bytes(type) * kPanelRows;
+  const size_t values = block_values(type);
+  return (row / kPanelRows * (k / values) + group * kGroup / values) * block_bytes(type) *
+         kPanelRows;
 }
 
 }  // namespace
@@ -118,10 +174,14 @@ void unpack_group(WeightType type, const void* w, size_t k, size_t row, size_t g
                   QuantisedGroup& out) {
   const auto* base = static_cast<const std::byte*>(w);
   out.min = 0;
-  if (is_paneled(type)) {
-    return unpack_paneled(type, base + unit_begin(type, k, row, group), row % kPanelRows, out);
-  }
   const size_t groups = block_values(type) / kGroup;  // of a block
+  if (is_paneled(type)) {
+    const std::byte* unit = base + unit_begin(type, k, row, group);
+    if (groups != 1) {
+      return unpack_paneled_k(type, unit, group % groups, row % kPanelRows, out);
+    }
+    return unpack_paneled(type, unit, row % kPanelRows, out);
+  }
   const std::byte* block = base + row * row_bytes(type, k) + group / groups * block_bytes(type);
   if (groups != 1) return unpack_k(type, block, group % groups, out);
   out.scale[0] = out.scale[1] = half_at(block);
@@ -142,8 +202,7 @@ void unpack_group(WeightType type, const void* w, size_t k, size_t row, size_t g
 }
 
 void dequantise_row(WeightType type, const void* w, size_t k, size_t row, float* out) {
-  const bool has_min = type == WeightType::q4_1 || type == WeightType::q5_1 ||
-                       type == WeightType::q4_k || type == WeightType::q5_k;
+  const bool has_min = quantised_has_min(type);
   for (size_t group = 0; group < k / kGroup; ++group, out += kGroup) {
     QuantisedGroup unpacked;
     unpack_group(type, w, k, row, group, unpacked);

@@ -2,14 +2,27 @@
 // instruction set. Plain code, the same everywhere; thread-safe; never fails, allocates or throws.
 //
 // A group is 32 values along K. GGUF types: rows of blocks as the file has them, any alignment that
-// is even. splitd's own q8 and q4: panels of 16 rows. Inside a panel, group by group:
-//   q8  512 bytes of quants, 16 f16 scales   byte 64·d + 4·r + b is value 4·d + b of row r, an int8
-//   q4  256 bytes of quants, 16 f16 scales   byte 64·d + 4·r + b: the low nibble is value 4·d + b
-//   of
-//                                            row r, the high one value 16 + 4·d + b; less 8
-// and a value is scale · quant. So one vector holds the same four values of 16 rows, its lanes are
-// outputs, nothing has to be added across lanes, and a panel is one linear read without padding.
-// Own types need N a multiple of 16; all need K a multiple of block_values(type).
+// is even. splitd's own q8 and q4, and p…, what lay_out_panels makes of GGUF's: panels of 16 rows.
+// So one vector holds the same four values of 16 rows, its lanes are outputs, nothing has to be
+// added across lanes, and a panel is one linear read. Byte 64·d + 4·r + b of quants, "nibbles" and
+// "pairs" below belongs to value 4·d + b of row r. Inside a panel, group by group:
+//   q8    512 quants, int8; 16 f16 scales
+//   q4    256 nibbles: the low one is value 4·d + b, the high one value 16 + 4·d + b, both less 8;
+//         16 f16 scales
+//   p4_1  256 nibbles, less nothing; 16 f16 scales; 16 f16 minima
+//   p5_0  256 nibbles; of each row 4 bytes of fifth bits, as Q5_0 has them; 16 f16 scales
+//   p5_1  the same; 16 f16 minima
+// and superblock by superblock (what a row needs again for every group, first of all):
+//   p4_k  16 f16 d; 16 f16 −dmin; four times: 512 nibbles, the low ones of one group, the high ones
+//         of the next; and of each of the two 16 bytes sc and 16 bytes mn
+//   p5_k  the same, with 128 bytes between nibbles and sc, 64 for each of the two groups: bit d of
+//         byte 4·r + b is the fifth bit of value 4·d + b
+//   p6_k  16 f16 d; four times: 512 nibbles as above; 256 pairs: two high bits of value 4·d + b of
+//         one group, of the next, and of value 16 + 4·d + b of the one, and of the next; then 64
+//         int8 sc: of the first half of the one group, the second, and of the next
+// A value is scale · quant, plus the minimum. Panels may hold more rows than the matrix: zeros
+// behind the last. q8 and q4 from files need N a multiple of 16; all need K a multiple of
+// block_values(type).
 //
 // The product, for one row of activations and one row of weights (`MatmulKernels::quantised`):
 //   activations  in groups of 32: a = largest magnitude; scale s = a / 127, quants x · (127 / a)
@@ -38,9 +51,15 @@ inline constexpr size_t kPanelRows = 16;
 [[nodiscard]] constexpr bool is_quantised(WeightType type) {
   return type > WeightType::f16;
 }
-// Own types: rows lie in panels of kPanelRows.
+// Rows lie in panels of kPanelRows.
 [[nodiscard]] constexpr bool is_paneled(WeightType type) {
-  return type == WeightType::q8 || type == WeightType::q4;
+  return type >= WeightType::q8;
+}
+// A value is scale · quant plus a minimum of its group.
+[[nodiscard]] constexpr bool quantised_has_min(WeightType type) {
+  return type == WeightType::q4_1 || type == WeightType::q5_1 || type == WeightType::q4_k ||
+         type == WeightType::q5_k || type == WeightType::p4_1 || type == WeightType::p5_1 ||
+         type == WeightType::p4_k || type == WeightType::p5_k;
 }
 
 [[nodiscard]] const char* type_name(WeightType type);  // "BF16", "Q4_K", as files spell it
@@ -50,6 +69,16 @@ inline constexpr size_t kPanelRows = 16;
 [[nodiscard]] inline size_t row_bytes(WeightType type, size_t k) {
   return k / block_values(type) * block_bytes(type);
 }
+
+// What rows of this type become in panels, which is what they are multiplied fastest as, to the
+// same bits; the type itself where it has no such form.
+[[nodiscard]] WeightType panel_type(WeightType type);
+// Of a matrix of n rows of this type in panels, whole ones.
+[[nodiscard]] size_t panel_bytes(WeightType type, size_t n, size_t k);
+// Panels [panel_begin, panel_end) of the matrix `w` of n rows of `type`, a type of rows, to
+// `panels`, where the matrix's first panel begins.
+void lay_out_panels(WeightType type, const void* w, size_t n, size_t k, size_t panel_begin,
+                    size_t panel_end, void* panels);
 
 // Row `row` of the matrix `w` of quantised rows of k values, as floats: each product and sum
 // rounded apart, which is what the gguf package computes.

@@ -258,7 +258,15 @@ struct FormatQ6_K : PlainFormat<WeightType::q6_k, 5> {
   }
 };
 
-// Panels: nothing to turn over.
+// ---------------------------------------------------------------- panels: nothing to turn over
+
+// kCount vectors of a panel, from lane s on.
+template <class P, size_t kCount>
+KERNEL_INLINE void load_turned(const std::byte* p, size_t s, typename P::Quads (&out)[kCount]) {
+  KERNEL_UNROLL
+  for (size_t d = 0; d < kCount; ++d) out[d] = P::load(p + 64 * d + 4 * s);
+}
+
 template <class P>
 struct FormatQ8 : PlainFormat<WeightType::q8, 7> {
   static constexpr size_t kBlockBytes = 34;
@@ -273,19 +281,125 @@ struct FormatQ8 : PlainFormat<WeightType::q8, 7> {
   }
 };
 
-template <class P>
-struct FormatQ4 : PlainFormat<WeightType::q4, 3> {
-  static constexpr size_t kBlockBytes = 18;
-  static constexpr bool kPaneled = true;
+// Nibbles, fifth bits, scales and minima, as far as the type has them.
+template <class P, WeightType kWeightType, unsigned kTakenOff, bool kFifth, bool kHasMin>
+struct NibblePanels : PlainFormat<kWeightType, kTakenOff> {
+  static constexpr size_t kBlockBytes = 18 + (kFifth ? 4 : 0) + (kHasMin ? 2 : 0);
+  static constexpr bool kPaneled = true, kMin = kHasMin;
   template <class Sink>
   static KERNEL_INLINE void unpack(const std::byte* p, size_t s, const Sink& sink) {
     UnpackedGroup<P> out;
     typename P::Quads packed[4];
-    KERNEL_UNROLL
-    for (size_t d = 0; d < 4; ++d) packed[d] = P::load(p + 64 * d + 4 * s);
+    load_turned<P>(p, s, packed);
     put_nibbles<P>(packed, out);
-    out.scale[0] = P::near_halves(p + 256 + 2 * s);
+    if constexpr (kFifth) P::add_fifth_bits(P::load(p + 256 + 4 * s), out.w);
+    const std::byte* scales = p + 256 + (kFifth ? 64 : 0) + 2 * s;
+    out.scale[0] = P::near_halves(scales);
+    if constexpr (kMin) out.min = P::near_halves(scales + 32);
     sink(size_t{0}, out);
+  }
+};
+template <class P>
+using FormatQ4 = NibblePanels<P, WeightType::q4, 3, false, false>;
+template <class P>
+using FormatP4_1 = NibblePanels<P, WeightType::p4_1, 0, false, true>;
+template <class P>
+using FormatP5_0 = NibblePanels<P, WeightType::p5_0, 4, true, false>;
+template <class P>
+using FormatP5_1 = NibblePanels<P, WeightType::p5_1, 0, true, true>;
+
+// The nibbles of the first or the second group of a pair.
+template <class P, bool kSecond>
+KERNEL_INLINE void put_half_bytes(const std::byte* p, size_t s, UnpackedGroup<P>& out) {
+  KERNEL_UNROLL
+  for (size_t d = 0; d < 8; ++d) {
+    const typename P::Quads packed = P::load(p + 64 * d + 4 * s);
+    out.w[d] = kSecond ? P::high_nibbles(packed) : P::low_nibbles(packed);
+  }
+}
+
+// P4_K, and with fifth bits P5_K.
+template <class P, WeightType kWeightType, bool kFifth>
+struct PanelsK : PlainFormat<kWeightType, 0> {
+  static constexpr size_t kBlockBytes = kFifth ? 180 : 148, kGroups = 8;
+  static constexpr bool kPaneled = true, kMin = true;
+  static constexpr size_t kMore = kFifth ? 128 : 0;  // bytes of fifth bits
+  using Quads = typename P::Quads;
+  using Floats = typename P::Floats;
+
+  // Bit d of each byte becomes bit 4 of w[d].
+  static KERNEL_INLINE void add_fifth(Quads bits, Quads (&w)[8]) {
+    Quads low = P::template shift_left<4>(bits);
+    KERNEL_UNROLL
+    for (size_t d = 0; d < 4; ++d) {
+      w[d] = P::with_bits(w[d], low, 0x10101010u);
+      low = P::template shift_right<1>(low);
+      w[4 + d] = P::with_bits(w[4 + d], bits, 0x10101010u);
+      bits = P::template shift_right<1>(bits);
+    }
+  }
+  template <bool kSecond>
+  static KERNEL_INLINE void put(const std::byte* p, size_t s, Floats d, Floats dmin,
+                                UnpackedGroup<P>& out) {
+    put_half_bytes<P, kSecond>(p, s, out);
+    if constexpr (kFifth) add_fifth(P::load(p + 512 + kSecond * 64 + 4 * s), out.w);
+    const std::byte* scales = p + 512 + kMore + kSecond * 32 + s;
+    out.scale[0] = P::multiply(d, P::near_bytes(scales));
+    out.min = P::multiply(dmin, P::near_bytes(scales + 16));
+  }
+  template <class Sink>
+  static KERNEL_INLINE void unpack(const std::byte* p, size_t s, const Sink& sink) {
+    const Floats d = P::near_halves(p + 2 * s), dmin = P::near_halves(p + 32 + 2 * s);
+    p += 64;
+    KERNEL_LOOP
+    for (size_t pair = 0; pair < 4; ++pair, p += 576 + kMore) {
+      UnpackedGroup<P> out;
+      put<false>(p, s, d, dmin, out);
+      sink(2 * pair, out);
+      put<true>(p, s, d, dmin, out);
+      sink(2 * pair + 1, out);
+    }
+  }
+};
+template <class P>
+using FormatP4_K = PanelsK<P, WeightType::p4_k, false>;
+template <class P>
+using FormatP5_K = PanelsK<P, WeightType::p5_k, true>;
+
+template <class P>
+struct FormatP6_K : PlainFormat<WeightType::p6_k, 5> {
+  static constexpr size_t kBlockBytes = 210, kGroups = 8;
+  static constexpr bool kPaneled = true, kHalves = true;
+  using Quads = typename P::Quads;
+
+  template <bool kSecond>
+  static KERNEL_INLINE void put(const std::byte* p, size_t s, typename P::Floats d,
+                                UnpackedGroup<P>& out) {
+    put_half_bytes<P, kSecond>(p, s, out);
+    KERNEL_UNROLL
+    for (size_t i = 0; i < 4; ++i) {
+      const Quads bits = P::load(p + 512 + 64 * i + 4 * s);
+      const Quads high = kSecond ? P::template shift_right<2>(bits) : bits;
+      const Quads low = kSecond ? P::template shift_left<2>(bits) : P::template shift_left<4>(bits);
+      out.w[i] = P::with_bits(out.w[i], low, 0x30303030u);
+      out.w[4 + i] = P::with_bits(out.w[4 + i], high, 0x30303030u);
+    }
+    const std::byte* scales = p + 768 + kSecond * 32 + s;
+    out.scale[0] = P::multiply(d, P::near_signed_bytes(scales));
+    out.scale[1] = P::multiply(d, P::near_signed_bytes(scales + 16));
+  }
+  template <class Sink>
+  static KERNEL_INLINE void unpack(const std::byte* p, size_t s, const Sink& sink) {
+    const typename P::Floats d = P::near_halves(p + 2 * s);
+    p += 32;
+    KERNEL_LOOP
+    for (size_t pair = 0; pair < 4; ++pair, p += 832) {
+      UnpackedGroup<P> out;
+      put<false>(p, s, d, out);
+      sink(2 * pair, out);
+      put<true>(p, s, d, out);
+      sink(2 * pair + 1, out);
+    }
   }
 };
 

@@ -66,6 +66,15 @@ struct QuantisedNeon {
     return vcvt_f32_f16(vreinterpret_f16_u8(vld1_u8(reinterpret_cast<const uint8_t*>(p))));
   }
 
+  static Floats near_bytes(const std::byte* p) {
+    const uint16x8_t wide = vmovl_u8(vcreate_u8(bits32(p)));
+    return vcvtq_f32_u32(vmovl_u16(vget_low_u16(wide)));
+  }
+  static Floats near_signed_bytes(const std::byte* p) {
+    const int16x8_t wide = vmovl_s8(vcreate_s8(bits32(p)));
+    return vcvtq_f32_s32(vmovl_s16(vget_low_s16(wide)));
+  }
+
   // ---------------------------------------------------------------- bits
 
   static Quads bits_of(Quads x, uint32_t mask) {
@@ -74,6 +83,7 @@ struct QuantisedNeon {
   static Quads low_nibbles(Quads x) { return vandq_u8(x, vdupq_n_u8(15)); }
   static Quads high_nibbles(Quads x) { return vshrq_n_u8(x, 4); }
   static Quads either(Quads a, Quads b) { return vorrq_u8(a, b); }
+  static Quads with_bits(Quads a, Quads b, uint32_t mask) { return either(a, bits_of(b, mask)); }
   template <unsigned kBits>
   static Quads shift_right(Quads x) {
     return vreinterpretq_u8_u32(vshrq_n_u32(vreinterpretq_u32_u8(x), kBits));

@@ -251,7 +251,8 @@ struct Quantised {
     next = n + kLanes;
     if constexpr (F::kPaneled) {
       const std::byte* panel = w + n / kPanelRows * kPanelRows * stride;
-      return {panel, n % kPanelRows, panel + ahead_bytes(args.k), args.c + n, 0, kLanes};
+      const size_t end = min_of(kLanes, args.n_end - n);  // N may end in the middle of a panel
+      return {panel, n % kPanelRows, panel + ahead_bytes(args.k), args.c + n, 0, end};
     }
     if (next <= args.n_end) {
       const std::byte* row = w + n * stride;
@@ -481,6 +482,12 @@ void add_all_quantised(MatmulKernels& table) {
   add_quantised<P, FormatQ6_K<P>>(table);
   add_quantised<P, FormatQ8<P>>(table);
   add_quantised<P, FormatQ4<P>>(table);
+  add_quantised<P, FormatP4_1<P>>(table);
+  add_quantised<P, FormatP5_0<P>>(table);
+  add_quantised<P, FormatP5_1<P>>(table);
+  add_quantised<P, FormatP4_K<P>>(table);
+  add_quantised<P, FormatP5_K<P>>(table);
+  add_quantised<P, FormatP6_K<P>>(table);
 }
 
 }  // namespace

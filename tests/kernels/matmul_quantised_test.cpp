@@ -21,8 +21,18 @@ namespace splitd::kernels {
 namespace {
 
 constexpr WeightType kTypes[] = {
-    WeightType::q8_0, WeightType::q4_0, WeightType::q4_1, WeightType::q5_0, WeightType::q5_1,
-    WeightType::q4_k, WeightType::q5_k, WeightType::q6_k, WeightType::q8,   WeightType::q4};
+    WeightType::q8_0, WeightType::q4_0, WeightType::q4_1, WeightType::q5_0,
+    WeightType::q5_1, WeightType::q4_k, WeightType::q5_k, WeightType::q6_k,
+    WeightType::q8,   WeightType::q4,   WeightType::p4_1, WeightType::p5_0,
+    WeightType::p5_1, WeightType::p4_k, WeightType::p5_k, WeightType::p6_k};
+
+// The type of rows that these panels are made of; splitd's own are written as they are.
+WeightType made_of(WeightType type) {
+  for (const WeightType rows : kTypes) {
+    if (rows != type && panel_type(rows) == type && type > WeightType::q4) return rows;
+  }
+  return type;
+}
 
 using Bytes = Guarded<std::byte>;
 
@@ -49,6 +59,12 @@ std::vector<size_t> half_fields(WeightType type) {
 template <class Half>
 std::vector<std::byte> random_weights(WeightType type, size_t n, size_t k, Random& random,
                                       Half half) {
+  if (const WeightType rows = made_of(type); rows != type) {
+    const std::vector<std::byte> stored = random_weights(rows, n, k, random, half);
+    std::vector<std::byte> out(panel_bytes(type, n, k));
+    lay_out_panels(rows, stored.data(), n, k, 0, (n + kPanelRows - 1) / kPanelRows, out.data());
+    return out;
+  }
   std::vector<std::byte> out(n * row_bytes(type, k));
   if (is_paneled(type)) {
     int8_t levels[kGroup];
@@ -77,6 +93,27 @@ std::vector<std::byte> random_weights(WeightType type, size_t n, size_t k, Rando
 std::vector<std::byte> plain_weights(WeightType type, size_t n, size_t k, Random& random) {
   return random_weights(type, n, k, random,
                         [&] { return to_f16(random.uniform(-0.01f, 0.01f)).bits; });
+}
+
+// All quants are of this byte, all f16 fields 0.01.
+std::vector<std::byte> filled_weights(WeightType type, size_t n, size_t k, std::byte fill) {
+  const WeightType rows = made_of(type);
+  std::vector<std::byte> out(n * row_bytes(rows, k), fill);
+  const uint16_t half = to_f16(0.01f).bits;
+  if (is_paneled(rows)) {
+    const size_t unit = block_bytes(rows) * kPanelRows, quants = unit - 2 * kPanelRows;
+    for (size_t at = quants; at < out.size(); at += unit) {
+      for (size_t r = 0; r < kPanelRows; ++r) std::memcpy(out.data() + at + 2 * r, &half, 2);
+    }
+    return out;
+  }
+  for (size_t at = 0; at < out.size(); at += block_bytes(rows)) {
+    for (const size_t field : half_fields(rows)) std::memcpy(out.data() + at + field, &half, 2);
+  }
+  if (rows == type) return out;
+  std::vector<std::byte> panels(panel_bytes(rows, n, k));
+  lay_out_panels(rows, out.data(), n, k, 0, (n + kPanelRows - 1) / kPanelRows, panels.data());
+  return panels;
 }
 
 struct Problem {
@@ -176,7 +213,8 @@ void expect_reference_bits(const KernelTable& table, const Problem& problem, con
 
 // N that the type allows.
 size_t fit_n(WeightType type, size_t n) {
-  return is_paneled(type) ? (n + kPanelRows - 1) / kPanelRows * kPanelRows : n;
+  return made_of(type) == type && is_paneled(type) ? (n + kPanelRows - 1) / kPanelRows * kPanelRows
+                                                   : n;
 }
 
 class QuantisedType : public testing::TestWithParam<WeightType> {};
@@ -196,6 +234,7 @@ TEST_P(QuantisedType, DequantisesAsTheFormatDefines) {
   for (size_t row = 0; row < n; ++row) dequantise_row(type, w.data(), k, row, got.data() + row * k);
   if (is_paneled(type)) {
     for (float& value : got) ASSERT_TRUE(std::isfinite(value));
+    EXPECT_GT(std::set<float>(got.begin(), got.end()).size(), 1000u) << "the inputs must vary";
     return;
   }
   DType dtype = DType::q4_0;
@@ -210,7 +249,7 @@ TEST_P(QuantisedType, DequantisesAsTheFormatDefines) {
 
 TEST_P(QuantisedType, WhatIsPutIsFound) {
   const WeightType type = GetParam();
-  if (!is_paneled(type)) return;
+  if (!is_paneled(type) || made_of(type) != type) return;
   const size_t n = 48, k = 96;
   Random random(3);
   std::vector<std::byte> w(n * row_bytes(type, k));
@@ -231,6 +270,44 @@ TEST_P(QuantisedType, WhatIsPutIsFound) {
   for (size_t row = 0; row < n; ++row) {
     dequantise_row(type, w.data(), k, row, got.data());
     for (size_t i = 0; i < k; ++i) ASSERT_EQ(got[i], expected[row * k + i]) << row << ", " << i;
+  }
+}
+
+// Every group of every row is the same numbers in panels, whole ones and the one that N ends in.
+TEST(QuantisedPanels, HoldWhatTheRowsHold) {
+  for (const WeightType type : kTypes) {
+    const WeightType panels = panel_type(type);
+    if (panels == type) continue;
+    const size_t k = 768;
+    for (const size_t n : {16u, 1u, 37u, 48u}) {
+      Random random(n);
+      const std::vector<std::byte> rows = plain_weights(type, n, k, random);
+      const size_t n_panel = (n + kPanelRows - 1) / kPanelRows;
+      Bytes laid_out(panel_bytes(type, n, k));
+      ASSERT_EQ(laid_out.size(), n_panel * kPanelRows * row_bytes(panels, k));
+      std::fill(laid_out.begin(), laid_out.end(), std::byte{0xff});
+      Bytes from(rows.size());
+      std::copy(rows.begin(), rows.end(), from.begin());
+      for (size_t panel = n_panel; panel-- > 0;) {
+        lay_out_panels(type, from.data(), n, k, panel, panel + 1, laid_out.data());
+      }
+      for (size_t row = 0; row < n_panel * kPanelRows; ++row) {
+        for (size_t g = 0; g < k / kGroup; ++g) {
+          QuantisedGroup a, b;
+          unpack_group(panels, laid_out.data(), k, row, g, b);
+          if (row >= n) {
+            EXPECT_TRUE(b.scale[0] == 0 && b.scale[1] == 0 && b.min == 0);
+            continue;
+          }
+          unpack_group(type, rows.data(), k, row, g, a);
+          ASSERT_EQ(std::memcmp(a.quants, b.quants, kGroup), 0)
+              << type_name(type) << " " << row << ", " << g;
+          ASSERT_TRUE(same_bits(a.scale[0], b.scale[0]) && same_bits(a.scale[1], b.scale[1]) &&
+                      same_bits(a.min, b.min))
+              << type_name(type) << " " << row << ", " << g;
+        }
+      }
+    }
   }
 }
 
@@ -411,23 +488,7 @@ TEST_P(QuantisedType, ExtremeQuantsGiveTheReferenceBits) {
     for (const int fill : {0x00, 0xff, 0x80, 0x7f, 0x88}) {
       for (const size_t m : {1u, 9u}) {
         Problem problem = random_problem(GetParam(), m, 16, 512, 3);
-        std::fill(problem.w.begin(), problem.w.end(), static_cast<std::byte>(fill));
-        const size_t bytes = block_bytes(GetParam());
-        const uint16_t half = to_f16(0.01f).bits;
-        if (is_paneled(GetParam())) {
-          const size_t unit = bytes * kPanelRows, quants = unit - 2 * kPanelRows;
-          for (size_t at = 0; at < problem.w.size(); at += unit) {
-            for (size_t r = 0; r < kPanelRows; ++r) {
-              std::memcpy(problem.w.data() + at + quants + 2 * r, &half, 2);
-            }
-          }
-        } else {
-          for (size_t at = 0; at < problem.w.size(); at += bytes) {
-            for (const size_t field : half_fields(GetParam())) {
-              std::memcpy(problem.w.data() + at + field, &half, 2);
-            }
-          }
-        }
+        problem.w = filled_weights(GetParam(), 16, 512, static_cast<std::byte>(fill));
         for (size_t i = 0; i < problem.a.size(); ++i) problem.a[i] = i / 64 % 2 == 0 ? 1.f : -1.f;
         expect_reference_bits(*table, problem);
         if (HasFatalFailure()) return;

@@ -252,7 +252,7 @@ int main(int argc, char** argv) {
   }
   WeightType type = WeightType::f32;
   while (strcasecmp(type_name(type), options.weights.c_str()) != 0) {
-    if (type == WeightType::q4) {
+    if (type == WeightType::p6_k) {
       std::fprintf(stderr, "no such weights: %s\n", options.weights.c_str());
       return 2;
     }
