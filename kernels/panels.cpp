@@ -166,6 +166,7 @@ WeightType panel_type(WeightType type) {
 }
 
 size_t panel_bytes(WeightType type, size_t n, size_t k) {
+  if (panel_type(type) == type) return n * row_bytes(type, k);
   return (n + kPanelRows - 1) / kPanelRows * kPanelRows * row_bytes(panel_type(type), k);
 }
 

@@ -73,7 +73,7 @@ inline constexpr size_t kPanelRows = 16;
 // What rows of this type become in panels, which is what they are multiplied fastest as, to the
 // same bits; the type itself where it has no such form.
 [[nodiscard]] WeightType panel_type(WeightType type);
-// Of a matrix of n rows of this type in panels, whole ones.
+// Of a matrix of n rows of this type in panels, whole ones; as it is where there are none.
 [[nodiscard]] size_t panel_bytes(WeightType type, size_t n, size_t k);
 // Panels [panel_begin, panel_end) of the matrix `w` of n rows of `type`, a type of rows, to
 // `panels`, where the matrix's first panel begins.

@@ -34,6 +34,7 @@ struct PlainFormat {
   static constexpr unsigned kShift = kTakenOff;
   static constexpr size_t kGroups = 1;
   static constexpr bool kMin = false, kHalves = false, kPaneled = false;
+  static constexpr bool kOpensPages = true;  // prefetches where pages of a panel begin
 };
 
 // Low nibbles are values 0 … 15, high ones 16 … 31.
@@ -370,6 +371,7 @@ template <class P>
 struct FormatP6_K : PlainFormat<WeightType::p6_k, 5> {
   static constexpr size_t kBlockBytes = 210, kGroups = 8;
   static constexpr bool kPaneled = true, kHalves = true;
+  static constexpr bool kOpensPages = false;  // holds it at 60 % of the stream
   using Quads = typename P::Quads;
 
   template <bool kSecond>

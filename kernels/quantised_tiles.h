@@ -240,7 +240,9 @@ struct Quantised {
   static constexpr size_t kLinearBytes = F::kBlockBytes * kLanes;
   // Prefetched with each group. All of a superblock at once would wait for miss registers, and then
   // memory for the arithmetic: that is half of the read.
-  static constexpr size_t kAheadShare = kLinearBytes / F::kGroups;
+  static constexpr size_t kAheadShare =
+      (F::kPaneled ? F::kBlockBytes * kPanelRows : kLinearBytes) / F::kGroups;
+  static constexpr size_t kPageBytes = 4096;
 
   // The lanes that begin with column n, and the column behind them. A rest of fewer than kLanes
   // columns is the last lanes of a vector that begins earlier; of a range smaller than that, one by
@@ -283,6 +285,17 @@ struct Quantised {
   static KERNEL_INLINE void prefetch_next(const std::byte*& ahead) {
     asm volatile("" : "+r"(ahead) : : "memory");
     prefetch(ahead);
+    ahead += kAheadShare;
+  }
+
+  // Where a page begins in the part of a panel that belongs to this group, a page ahead.
+  static KERNEL_INLINE void open_page(const std::byte*& ahead) {
+    const auto from = reinterpret_cast<uintptr_t>(ahead), to = from + kAheadShare;
+    if ((from ^ to) / kPageBytes != 0) {
+      const auto* page = reinterpret_cast<const std::byte*>(to / kPageBytes * kPageBytes);
+      KERNEL_UNROLL
+      for (size_t line = 0; line < 4; ++line) __builtin_prefetch(page + line * kLineBytes, 0, 2);
+    }
     ahead += kAheadShare;
   }
 
@@ -341,15 +354,19 @@ struct Quantised {
     const size_t blocks = args.k / (kGroup * F::kGroups);
     for_lanes(args, [&](const Lanes& lanes) KERNEL_INLINE_LAMBDA {
       const auto* act = static_cast<const ActGroup*>(args.prepared);
-      const std::byte *p = lanes.p, *ahead = lanes.ahead;
+      const std::byte *p = lanes.p, *ahead = F::kPaneled ? p + kPageBytes : lanes.ahead;
       Floats acc[R];
       KERNEL_UNROLL
       for (size_t i = 0; i < R; ++i) acc[i] = P::zero();
       for (size_t block = 0; block < blocks; ++block, p += kStepBytes) {
         F::unpack(p, lanes.s, [&](size_t, const Unpacked& w) KERNEL_INLINE_LAMBDA {
           // Panels are one linear read, and the machine's own prefetchers do that better: a
-          // prefetch for every line holds it at two thirds of the stream.
-          if constexpr (!F::kPaneled) prefetch_next(ahead);
+          // prefetch for every line holds it at two thirds of the stream. But they stop at a page.
+          if constexpr (!F::kPaneled) {
+            prefetch_next(ahead);
+          } else if constexpr (F::kOpensPages) {
+            open_page(ahead);
+          }
           add_groups<R>(w, act, acc);
           act += R;
         });
@@ -383,7 +400,7 @@ struct Quantised {
 
   static void unpack(const Lanes& lanes, size_t block_begin, size_t block_end, std::byte* out) {
     const std::byte* p = lanes.p + block_begin * kStepBytes;
-    const std::byte* ahead = lanes.ahead + block_begin * kLinearBytes;
+    const std::byte* ahead = lanes.ahead + block_begin * kAheadShare * F::kGroups;
     for (size_t block = block_begin; block < block_end; ++block) {
       F::unpack(p, lanes.s, [&](size_t, const Unpacked& w) KERNEL_INLINE_LAMBDA {
         prefetch_next(ahead);

@@ -434,6 +434,9 @@ Result<std::unique_ptr<Backend>> make_cpu_backend(const ModelConfig& config,
                                                   const ModelWeights& weights,
                                                   const CpuOptions& options) {
   SPLITD_ASSIGN(CpuWeights own, CpuWeights::make(config, weights));
+  if (options.panels != nullptr && !options.exact) {
+    SPLITD_TRY(own.lay_out(*options.panels, options.progress));
+  }
   return std::unique_ptr<Backend>(new CpuBackend(config, std::move(own), options));
 }
 

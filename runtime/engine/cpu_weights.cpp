@@ -135,4 +135,31 @@ Result<CpuWeights> CpuWeights::make(const ModelConfig& config, const ModelWeight
   return out;
 }
 
+std::vector<CpuMatrix*> CpuWeights::matrices() {
+  std::vector<CpuMatrix*> out;
+  const auto add = [&](CpuMatrix& matrix) {
+    if (matrix.data != nullptr) out.push_back(&matrix);
+  };
+  for (CpuLayer& layer : layers_) {
+    for (CpuMatrix& matrix : layer.qkv) add(matrix);
+    add(layer.o);
+    for (CpuMatrix& matrix : layer.gate_up) add(matrix);
+    add(layer.down);
+    add(layer.router);
+    for (CpuExpert& expert : layer.experts) {
+      for (CpuMatrix* matrix : {&expert.gate, &expert.up, &expert.down}) add(*matrix);
+    }
+  }
+  add(head_);
+  return out;
+}
+
+Status CpuWeights::lay_out(CpuPanels& panels, const ProgressFn& progress) {
+  const bool tied = embed_.data == head_.data;
+  const std::vector<CpuMatrix*> all = matrices();
+  SPLITD_TRY(panels.lay_out(all, progress));
+  if (tied) embed_ = head_;
+  return {};
+}
+
 }  // namespace splitd

@@ -1,6 +1,7 @@
 // Owns: the weights of a range of layers in the form that the CPU kernels take: matrices and norms
-// as views into the mapped files, biases as floats. What is stored at an address that its type does
-// not allow is copied once. Immutable; const is thread-safe.
+// as views into the mapped files, or into what CpuPanels has made of them, biases as floats. What
+// is stored at an address that its type does not allow is copied once. Immutable; const is
+// thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -10,6 +11,7 @@
 #include "kernels/rows.h"
 #include "runtime/base/result.h"
 #include "runtime/engine/cpu_matmul.h"
+#include "runtime/engine/cpu_panels.h"
 #include "runtime/model/config.h"
 #include "runtime/model/weights.h"
 
@@ -41,6 +43,12 @@ struct CpuLayer {
 class CpuWeights {
  public:
   static Result<CpuWeights> make(const ModelConfig& config, const ModelWeights& weights);
+
+  // Has every matrix that rows are multiplied by laid out; an embedding that is not the head stays
+  // where it is, for few of its rows are ever read.
+  Status lay_out(CpuPanels& panels, const ProgressFn& progress);
+  // All that rows are multiplied by, the head last where it is here.
+  std::vector<CpuMatrix*> matrices();
 
   const CpuLayer& layer(uint32_t index) const { return layers_[index - range_.begin]; }
   LayerRange range() const { return range_; }

@@ -8,7 +8,7 @@ namespace splitd {
 
 Result<kernels::WeightType> weight_type(DType dtype) {
   std::string names;
-  for (size_t i = 0; i < kernels::kWeightTypes; ++i) {
+  for (size_t i = 0; i < kernels::kStoredTypes; ++i) {
     const auto type = static_cast<kernels::WeightType>(i);
     if (dtype_name(dtype) == kernels::type_name(type)) return type;
     names += std::string(i == 0 ? "" : ", ") + kernels::type_name(type);

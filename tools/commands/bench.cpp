@@ -138,7 +138,8 @@ Status run_bench(Context& context) {
                        " is one argument too many; only 'bench decode' takes a MODEL behind it");
   }
   SPLITD_ASSIGN(const std::string path, resolve_model(context.argument("MODEL")));
-  SPLITD_ASSIGN(const EngineOptions engine, read_engine_options(context));
+  SPLITD_ASSIGN(EngineOptions engine, read_engine_options(context));
+  engine.progress = context.progress();
 #ifdef SPLITD_NET
   if (context.given("body")) {
     return bench_split(context, path, engine, static_cast<uint32_t>(context.integer("n-prompt")),

@@ -170,7 +170,8 @@ NetworkUse use_of(const LinkUse& use) {
 }  // namespace
 
 Status run_bench_decode(Context& context) {
-  SPLITD_ASSIGN(const EngineOptions engine, read_engine_options(context));
+  SPLITD_ASSIGN(EngineOptions engine, read_engine_options(context));
+  engine.progress = context.progress();
   SPLITD_ASSIGN(DecodeBenchOptions options, read_options(context));
   SPLITD_ASSIGN(const std::vector<PromptSet> sets, read_sets(context));
   if (!context.given("SECOND")) return usage_error("bench decode: MODEL is missing");

@@ -89,6 +89,7 @@ uint64_t default_memory(const LocalModel& model, LayerRange layers) {
   for (uint32_t layer = layers.begin; layer < layers.end; ++layer) {
     for (const FileRange& range : files.layer_ranges(layer)) weights += range.end - range.begin;
   }
+  weights -= std::min(weights, model.laid_out_bytes());  // these are not available any more
   const DeviceChoice& device = model.device();
   const uint64_t available = device.is_cuda ? device.memory_bytes : available_memory_bytes();
   return std::max(kLeast, (available - std::min(available, weights)) / 4 * 3);

@@ -217,7 +217,8 @@ Status Dump::write() {
 Status run_dump(Context& context) {
   if (!context.given("ids")) return usage_error("dump: --ids is missing; say --ids 1,2,3");
   if (!context.given("out")) return usage_error("dump: --out is missing; say --out F.safetensors");
-  SPLITD_ASSIGN(const EngineOptions engine, read_engine_options(context));
+  SPLITD_ASSIGN(EngineOptions engine, read_engine_options(context));
+  engine.progress = context.progress();
   SPLITD_ASSIGN(const std::string path, resolve_model(context.argument("MODEL")));
   SPLITD_ASSIGN(const std::unique_ptr<LocalModel> model, LocalModel::open(path, engine));
   SPLITD_ASSIGN(const Rows rows, read_rows(context, model->config().n_vocab));

@@ -13,7 +13,8 @@ namespace splitd::cli {
 static Status run_local(Context& context) {
   SPLITD_TRY(check_prompt_flags(context));
   SPLITD_TRY(check_decoder_flags(context));
-  SPLITD_ASSIGN(const EngineOptions engine, read_engine_options(context));
+  SPLITD_ASSIGN(EngineOptions engine, read_engine_options(context));
+  engine.progress = context.progress();
   SPLITD_ASSIGN(const BodyChoice choice, read_body_flags(context));
   SPLITD_ASSIGN(const std::string path, resolve_model(context.argument("MODEL")));
   SPLITD_ASSIGN(const std::unique_ptr<TextModel> model, open_ends(context, path, engine, choice));

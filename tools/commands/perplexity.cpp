@@ -121,7 +121,8 @@ Status compare_wires(Context& context, const EngineOptions& engine, const std::s
 #endif
 
 Status run_perplexity(Context& context) {
-  SPLITD_ASSIGN(const EngineOptions engine, read_engine_options(context));
+  SPLITD_ASSIGN(EngineOptions engine, read_engine_options(context));
+  engine.progress = context.progress();
   if (engine.n_ctx == 1) return usage_error("--ctx: 1; a window of at least 2 is accepted");
   SPLITD_ASSIGN(const std::string path, resolve_model(context.argument("MODEL")));
   SPLITD_ASSIGN(const std::unique_ptr<TextModel> model, TextModel::open(path, engine));

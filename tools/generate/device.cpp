@@ -93,7 +93,12 @@ Result<std::unique_ptr<Backend>> make_backend([[maybe_unused]] DeviceChoice& cho
     choice = {.why = made.error().message};
   }
 #endif
-  return make_cpu_backend(config, weights, {options.table, options.pool, options.exact});
+  return make_cpu_backend(config, weights,
+                          {.table = options.table,
+                           .pool = options.pool,
+                           .exact = options.exact,
+                           .panels = options.panels,
+                           .progress = options.progress});
 }
 
 }  // namespace splitd::cli

@@ -10,6 +10,7 @@
 #include "runtime/base/progress.h"
 #include "runtime/base/result.h"
 #include "runtime/engine/backend.h"
+#include "runtime/engine/cpu_panels.h"
 #include "runtime/engine/thread_pool.h"
 
 namespace splitd::cli {
@@ -30,7 +31,8 @@ struct DeviceOptions {
   const kernels::KernelTable* table = nullptr;
   ThreadPool* pool = nullptr;
   bool exact = false;
-  ProgressFn progress = {};  // of uploading
+  CpuPanels* panels = nullptr;  // of the CPU's
+  ProgressFn progress = {};     // of uploading, or laying out
 };
 
 // On the device of the choice. A GPU that was not asked for by name and cannot take this model

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "kernels/quantised.h"
 #include "kernels/select.h"
+#include "runtime/base/checked.h"
 #include "runtime/base/memory.h"
 
 namespace splitd::cli {
@@ -25,34 +27,40 @@ Result<std::unique_ptr<Backend>> LocalModel::backend(const ModelPart& part) {
 
 Result<std::unique_ptr<Backend>> LocalModel::backend(const ModelWeights& weights, bool exact) {
   return make_backend(options_.device, config(), weights,
-                      {.table = &table_, .pool = &pool_, .exact = exact});
+                      {.table = &table_,
+                       .pool = &pool_,
+                       .exact = exact,
+                       .panels = &panels_,
+                       .progress = options_.progress});
 }
 
-// Of an embedding that is not the head too, only the rows of the text's tokens are ever read.
-std::vector<FileRange> LocalModel::byte_ranges(const ModelPart& part) const {
+// What is computed with where it lies in the files. Of an embedding that is not the head too, only
+// the rows of the text's tokens are ever read.
+std::vector<FileRange> LocalModel::byte_ranges(CpuWeights& weights) const {
+  const std::vector<MappedFile>& files = files_.files().files();
   std::vector<FileRange> out;
-  for (uint32_t layer = part.layers.begin; layer < part.layers.end; ++layer) {
-    const std::vector<FileRange> some = files_.layer_ranges(layer);
-    out.insert(out.end(), some.begin(), some.end());
+  for (const CpuMatrix* matrix : weights.matrices()) {
+    for (uint32_t i = 0; i < files.size(); ++i) {
+      const std::span<const std::byte> all = files[i].bytes();
+      const auto begin =
+          reinterpret_cast<uintptr_t>(matrix->data) - reinterpret_cast<uintptr_t>(all.data());
+      const size_t bytes = matrix->n * kernels::row_bytes(matrix->type, matrix->k);
+      if (range_fits(begin, bytes, all.size())) out.push_back({i, begin, begin + bytes});
+    }
   }
-  if (!part.head) return out;
-  const Shape table = {config().n_vocab, config().d_model};
-  std::optional<StoredRows> head;
-  if (config().tied) head = files_.find({Slot::embedding, 0, 0, table});
-  if (!head) head = files_.find({Slot::head, 0, 0, table});
-  if (!head) return out;
-  const TensorInfo& tensor = *head->tensor;
-  out.push_back({tensor.file, tensor.begin, tensor.begin + tensor.bytes});
   return out;
 }
 
-Status LocalModel::read_ahead(const ModelPart& part, const ProgressFn& progress) const {
+Status LocalModel::read_ahead(const ModelPart& part, const ProgressFn& progress) {
   // A bar that moves, and few enough calls.
   constexpr uint64_t kPiece = uint64_t{16} << 20;
   if (options_.device.is_cuda) return {};  // uploading reads them once, in order
+  SPLITD_ASSIGN(const ModelWeights views, files_.weights(part.layers, part.embedding, part.head));
+  SPLITD_ASSIGN(CpuWeights weights, CpuWeights::make(config(), views));
+  if (!options_.exact) SPLITD_TRY(weights.lay_out(panels_, progress));
   std::vector<FileRange> pieces;
   uint64_t total = 0;
-  for (const FileRange& range : byte_ranges(part)) {
+  for (const FileRange& range : byte_ranges(weights)) {
     for (uint64_t at = range.begin; at < range.end; at += kPiece) {
       pieces.push_back({range.file, at, std::min(at + kPiece, range.end)});
     }

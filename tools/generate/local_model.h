@@ -14,6 +14,7 @@
 #include "runtime/base/progress.h"
 #include "runtime/base/result.h"
 #include "runtime/engine/backend.h"
+#include "runtime/engine/cpu_weights.h"
 #include "runtime/engine/thread_pool.h"
 #include "runtime/model/model_files.h"
 #include "tools/generate/options.h"
@@ -45,9 +46,12 @@ class LocalModel {
   // What computes. Known for sure once a backend was made.
   const DeviceChoice& device() const { return options_.device; }
 
-  // Reads the part's weights, and no others, into memory, telling how far it is in bytes; nothing
-  // when they would not fit. False from `progress` ends it with ErrorKind::interrupted.
-  Status read_ahead(const ModelPart& part, const ProgressFn& progress) const;
+  // Reads the part's weights, and no others, into memory, telling how far it is in bytes: in the
+  // form that its backends compute with, made or not; nothing when they would not fit. False from
+  // `progress` ends it with ErrorKind::interrupted.
+  Status read_ahead(const ModelPart& part, const ProgressFn& progress);
+  // Of weights that are held outside of the files.
+  uint64_t laid_out_bytes() const { return panels_.bytes(); }
 
   // The rows that a session of n_row tokens gets: --ctx where it was given, else as many, at most
   // what the model was made for. Refuses a --ctx beyond that.
@@ -56,12 +60,13 @@ class LocalModel {
  private:
   LocalModel(ModelFiles files, const EngineOptions& options, const kernels::KernelTable& table)
       : options_(options), files_(std::move(files)), table_(table), pool_(options.n_thread) {}
-  std::vector<FileRange> byte_ranges(const ModelPart& part) const;
+  std::vector<FileRange> byte_ranges(CpuWeights& weights) const;
 
   EngineOptions options_;
   ModelFiles files_;
   const kernels::KernelTable& table_;
   ThreadPool pool_;
+  CpuPanels panels_{files_.files().files(), pool_};
   std::deque<ModelWeights> weights_;  // of the backends; never move
 };
 

@@ -23,8 +23,9 @@ struct EngineOptions {
   DeviceChoice device;
   uint32_t n_thread = 1;
   KvType kv = KvType::f16;
-  bool exact = false;  // --compute f32
-  uint32_t n_ctx = 0;  // 0: what the text needs
+  bool exact = false;        // --compute f32
+  uint32_t n_ctx = 0;        // 0: what the text needs
+  ProgressFn progress = {};  // of making backends; the command's
 };
 [[nodiscard]] KvType read_kv_type(const Context& context);  // --kv
 [[nodiscard]] Result<EngineOptions> read_engine_options(const Context& context);

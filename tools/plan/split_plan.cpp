@@ -2,7 +2,9 @@
 
 #include <algorithm>
 
+#include "kernels/quantised.h"
 #include "runtime/engine/cpu_kv.h"
+#include "runtime/engine/weight_type.h"
 #include "runtime/model/convert_plan.h"
 #include "tools/generate/text_model.h"
 
@@ -35,6 +37,12 @@ class Sizes {
     if (to_) {
       const bool blocks = dtype_info(dtype).block_values > 1;
       dtype = quantised_type(config_, spec, *to_).value_or(blocks ? DType::bf16 : dtype);
+    }
+    const Result<kernels::WeightType> type = weight_type(dtype);
+    const bool used = spec.slot != Slot::embedding || config_.tied;  // multiplied by
+    if (type && used && spec.shape.size() == 2) {
+      // As the CPU lays it out, which can take some more than the file.
+      return kernels::panel_bytes(*type, spec.shape[0], spec.shape[1]);
     }
     const DTypeInfo& info = dtype_info(dtype);
     return count_of(spec.shape) / info.block_values * info.block_bytes;

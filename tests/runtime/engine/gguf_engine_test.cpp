@@ -2,6 +2,10 @@
 // the order of q's and k's rows, the 1 in Gemma's norms, stacked experts, tied heads, rope factors.
 #include <set>
 
+#include "kernels/quantised.h"
+#include "runtime/engine/cpu_panels.h"
+#include "runtime/engine/cpu_weights.h"
+
 #include "tests/runtime/engine/golden_model.h"
 #include "tests/runtime/model/gguf_model.h"
 #include "tests/runtime/model/random_gguf.h"
@@ -18,14 +22,19 @@ class Opened {
         weights_(files_->weights({0, files_->config().n_layer}, true, true)) {}
 
   const ModelWeights& weights() const { return *weights_; }
+  const ModelFiles& files() const { return *files_; }
 
   // On every instruction set of this machine, one behind the other; `chunk` tokens at a time.
-  std::vector<float> logits(const std::vector<uint32_t>& tokens, bool exact, size_t chunk = 64) {
+  std::vector<float> logits(const std::vector<uint32_t>& tokens, bool exact, size_t chunk = 64,
+                            bool in_panels = false) {
     ThreadPool pool(2);
+    CpuPanels panels(files_->files().files(), pool);
     std::vector<float> out;
     for (const kernels::KernelTable* table : kernels::runnable_tables()) {
+      CpuOptions options{table, &pool, exact};
+      if (in_panels) options.panels = &panels;
       const std::unique_ptr<Backend> backend =
-          std::move(*make_cpu_backend(files_->config(), *weights_, {table, &pool, exact}));
+          std::move(*make_cpu_backend(files_->config(), *weights_, options));
       HandSession hand(*backend, {64, 4, KvType::f16});
       for (size_t at = 0; at < tokens.size(); at += chunk) {
         const auto begin = tokens.begin() + static_cast<std::ptrdiff_t>(at);
@@ -131,6 +140,71 @@ TEST(GgufEngineBlocks, MixedTypesAreBatchInvariant) {
       }
     }
   }
+}
+
+// Laid out in panels or where the file has them: the same bits, rows of a tied embedding too.
+TEST(GgufEngineBlocks, PanelsGiveTheBitsOfTheFile) {
+  const std::vector<uint32_t> tokens = some_tokens(RandomGguf::kVocab);
+  for (const char* architecture : {"llama", "qwen3moe"}) {
+    std::vector<std::vector<GgufBlocks>> files = {all_gguf_blocks()};
+    for (const GgufBlocks& blocks : all_gguf_blocks()) files.push_back({blocks});
+    for (const std::vector<GgufBlocks>& blocks : files) {
+      RandomGguf gguf(architecture, blocks);
+      Opened opened(gguf.write());
+      const std::vector<float> expected = opened.logits(tokens, false);
+      for (const size_t chunk : {1u, 9u, 64u}) {
+        EXPECT_TRUE(opened.logits(tokens, false, chunk, true) == expected)
+            << architecture << " " << dtype_name(blocks.front().dtype) << " by " << chunk;
+      }
+      EXPECT_TRUE(opened.logits(tokens, true, 64, true) == opened.logits(tokens, true));
+    }
+  }
+}
+
+// Matrices are laid out once, whoever asks, the file's pages are given back, and what was cancelled
+// holds nothing and can be asked for again.
+TEST(GgufEngineBlocks, PanelsAreThereOnce) {
+  RandomGguf gguf("llama", {all_gguf_blocks()[8]});
+  ASSERT_EQ(all_gguf_blocks()[8].dtype, DType::q4_k);
+  const Opened opened(gguf.write());
+  ThreadPool pool(2);
+  CpuPanels panels(opened.files().files().files(), pool);
+  CpuWeights one = std::move(*CpuWeights::make(opened.files().config(), opened.weights()));
+  CpuWeights other = std::move(*CpuWeights::make(opened.files().config(), opened.weights()));
+  const CpuMatrix in_file = one.head();
+
+  const Status cancelled = one.lay_out(panels, [](const Progress&) { return false; });
+  ASSERT_FALSE(cancelled.ok());
+  EXPECT_EQ(cancelled.error().kind, ErrorKind::interrupted);
+  EXPECT_EQ(panels.bytes(), 0u);
+  EXPECT_EQ(one.head().data, in_file.data);
+
+  uint64_t done = 0, total = 0;
+  ASSERT_TRUE(one.lay_out(panels,
+                          [&](const Progress& progress) {
+                            EXPECT_GT(progress.done, done);
+                            done = progress.done;
+                            total = progress.total;
+                            return true;
+                          })
+                  .ok());
+  EXPECT_EQ(done, total);
+  uint64_t stored = 0, bytes = 0;
+  for (CpuMatrix* matrix : other.matrices()) {
+    stored += matrix->n * kernels::row_bytes(matrix->type, matrix->k);
+    bytes += kernels::panel_bytes(matrix->type, matrix->n, matrix->k);
+  }
+  EXPECT_EQ(total, stored);
+  EXPECT_GE(panels.bytes(), bytes);
+  EXPECT_LT(panels.bytes(), bytes + 64 * other.matrices().size());
+  EXPECT_EQ(one.head().type, kernels::WeightType::p4_k);
+  EXPECT_EQ(one.embed().data, one.head().data);  // tied
+
+  const size_t once = panels.bytes();
+  ASSERT_TRUE(other.lay_out(panels, [](const Progress&) { return false; }).ok()) << "nothing to do";
+  EXPECT_EQ(panels.bytes(), once);
+  const std::vector<CpuMatrix*> a = one.matrices(), b = other.matrices();
+  for (size_t i = 0; i < a.size(); ++i) EXPECT_EQ(a[i]->data, b[i]->data);
 }
 
 // Without the one whose windows GGUF cannot say, and the one whose rope it says in other words.
