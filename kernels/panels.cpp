@@ -65,8 +65,6 @@ void lay_out_k(WeightType type, const Rows& rows, std::byte* out) {
   }
   out += 64;
   for (size_t pair = 0; pair < 4; ++pair) {
-    turn<8>(rows, (is_5 ? 48 : 16) + 32 * pair, out);
-    out += 512;
     for (size_t j = 2 * pair; is_5 && j < 2 * pair + 2; ++j, out += 64) {
       for (size_t r = 0; r < kRowsOf; ++r) {
         uint32_t bits = 0;
@@ -76,6 +74,8 @@ void lay_out_k(WeightType type, const Rows& rows, std::byte* out) {
         put_word(out + 4 * r, bits);
       }
     }
+    turn<8>(rows, (is_5 ? 48 : 16) + 32 * pair, out);
+    out += 512;
     std::memcpy(out, scales[2 * pair], 64);
     out += 64;
   }
@@ -92,12 +92,13 @@ void lay_out_6(const Rows& rows, std::byte* out) {
       const std::byte* row = rows.at(r, 0);
       for (size_t d = 0; d < 8; ++d) {
         const uint32_t one = word_at(row + low + 4 * d), next = word_at(row + low + 32 + 4 * d);
-        put_word(out + 64 * d + 4 * r, shift == 0 ? (one & kLow) | (next & kLow) << 4
-                                                  : (one >> 4 & kLow) | (next & kHigh));
+        put_word(
+            out + 192 * (d % 4) + 64 + 64 * (d / 4) + 4 * r,
+            shift == 0 ? (one & kLow) | (next & kLow) << 4 : (one >> 4 & kLow) | (next & kHigh));
       }
       for (size_t d = 0; d < 4; ++d) {
         const uint32_t one = word_at(row + high + 4 * d), next = word_at(row + high + 16 + 4 * d);
-        put_word(out + 512 + 64 * d + 4 * r, (one >> shift & kLow) | (next >> shift & kLow) << 4);
+        put_word(out + 192 * d + 4 * r, (one >> shift & kLow) | (next >> shift & kLow) << 4);
       }
       for (size_t i = 0; i < 4; ++i) out[768 + 16 * i + r] = row[192 + 4 * pair + i];
     }
@@ -166,7 +167,7 @@ WeightType panel_type(WeightType type) {
 }
 
 size_t panel_bytes(WeightType type, size_t n, size_t k) {
-  if (panel_type(type) == type) return n * row_bytes(type, k);
+  if (!is_paneled(panel_type(type))) return n * row_bytes(type, k);
   return (n + kPanelRows - 1) / kPanelRows * kPanelRows * row_bytes(panel_type(type), k);
 }
 

@@ -129,15 +129,15 @@ void unpack_paneled(WeightType type, const std::byte* unit, size_t r, QuantisedG
 // Group j of a superblock of row r of a panel.
 void unpack_paneled_k(WeightType type, const std::byte* unit, size_t j, size_t r,
                       QuantisedGroup& out) {
-  const bool is_6 = type == WeightType::p6_k;
-  const size_t head = is_6 ? 32 : 64, behind = is_6 ? 256 : type == WeightType::p5_k ? 128 : 0;
-  const std::byte* pair = unit + head + j / 2 * (576 + behind);
-  const std::byte *more = pair + 512, *scales = more + behind + j % 2 * 32;
+  const bool is_5 = type == WeightType::p5_k, is_6 = type == WeightType::p6_k;
+  const std::byte* pair = unit + (is_6 ? 32 + 832 * (j / 2) : 64 + (is_5 ? 704 : 576) * (j / 2));
+  const std::byte* scales = pair + (is_6 ? 768 : is_5 ? 640 : 512) + j % 2 * 32;
   for (size_t i = 0; i < kGroup; ++i) {
-    uint32_t q = turned_byte(pair, r, i) >> (j % 2 * 4) & 15u;
-    if (type == WeightType::p5_k)
-      q |= (byte_at(more + j % 2 * 64, r * 4 + i % 4) >> (i / 4) & 1u) << 4;
-    if (is_6) q |= (turned_byte(more, r, i % 16) >> (i / 16 * 4 + j % 2 * 2) & 3u) << 4;
+    const size_t lane = r * 4 + i % 4, d = i / 4;  // the nibble is in byte `lane` of vector d
+    const size_t at = is_6 ? 192 * (d % 4) + 64 + 64 * (d / 4) : (is_5 ? 128 : 0) + 64 * d;
+    uint32_t q = byte_at(pair, at + lane) >> (j % 2 * 4) & 15u;
+    if (is_5) q |= (byte_at(pair, j % 2 * 64 + lane) >> d & 1u) << 4;
+    if (is_6) q |= (byte_at(pair, 192 * (d % 4) + lane) >> (d / 4 * 4 + j % 2 * 2) & 3u) << 4;
     out.quants[i] = static_cast<int8_t>(static_cast<int>(q) - (is_6 ? 32 : 0));
   }
   const float d = half_at(unit + 2 * r);

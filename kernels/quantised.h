@@ -15,11 +15,13 @@
 // and superblock by superblock (what a row needs again for every group, first of all):
 //   p4_k  16 f16 d; 16 f16 −dmin; four times: 512 nibbles, the low ones of one group, the high ones
 //         of the next; and of each of the two 16 bytes sc and 16 bytes mn
-//   p5_k  the same, with 128 bytes between nibbles and sc, 64 for each of the two groups: bit d of
-//         byte 4·r + b is the fifth bit of value 4·d + b
-//   p6_k  16 f16 d; four times: 512 nibbles as above; 256 pairs: two high bits of value 4·d + b of
-//         one group, of the next, and of value 16 + 4·d + b of the one, and of the next; then 64
-//         int8 sc: of the first half of the one group, the second, and of the next
+//   p5_k  the same, with 128 bytes before the nibbles, 64 for each of the two groups: bit d of byte
+//         4·r + b is the fifth bit of value 4·d + b
+//   p6_k  16 f16 d; four times: for d = 0 … 3 64 pairs, nibbles d as above, and nibbles 4 + d; a
+//         byte of pairs has the two high bits of value 4·d + b of one group, of the next, then of
+//         value 16 + 4·d + b of the one, and of the next; then 64 int8 sc: of the first half of the
+//         one group, the second, and of the next
+// Bytes are used in the order in which they lie: memory prefetchers lose what jumps back.
 // A value is scale · quant, plus the minimum. Panels may hold more rows than the matrix: zeros
 // behind the last. q8 and q4 from files need N a multiple of 16; all need K a multiple of
 // block_values(type).
@@ -73,7 +75,7 @@ inline constexpr size_t kPanelRows = 16;
 // What rows of this type become in panels, which is what they are multiplied fastest as, to the
 // same bits; the type itself where it has no such form.
 [[nodiscard]] WeightType panel_type(WeightType type);
-// Of a matrix of n rows of this type in panels, whole ones; as it is where there are none.
+// Of a matrix of n rows of this type in panels, whole ones; of one that has none, as it is.
 [[nodiscard]] size_t panel_bytes(WeightType type, size_t n, size_t k);
 // Panels [panel_begin, panel_end) of the matrix `w` of n rows of `type`, a type of rows, to
 // `panels`, where the matrix's first panel begins.

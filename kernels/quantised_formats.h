@@ -270,6 +270,7 @@ KERNEL_INLINE void load_turned(const std::byte* p, size_t s, typename P::Quads (
 
 template <class P>
 struct FormatQ8 : PlainFormat<WeightType::q8, 7> {
+  static constexpr bool kOpensPages = false;  // reads as fast without
   static constexpr size_t kBlockBytes = 34;
   static constexpr bool kPaneled = true;
   template <class Sink>
@@ -342,8 +343,8 @@ struct PanelsK : PlainFormat<kWeightType, 0> {
   template <bool kSecond>
   static KERNEL_INLINE void put(const std::byte* p, size_t s, Floats d, Floats dmin,
                                 UnpackedGroup<P>& out) {
-    put_half_bytes<P, kSecond>(p, s, out);
-    if constexpr (kFifth) add_fifth(P::load(p + 512 + kSecond * 64 + 4 * s), out.w);
+    put_half_bytes<P, kSecond>(p + kMore, s, out);
+    if constexpr (kFifth) add_fifth(P::load(p + kSecond * 64 + 4 * s), out.w);
     const std::byte* scales = p + 512 + kMore + kSecond * 32 + s;
     out.scale[0] = P::multiply(d, P::near_bytes(scales));
     out.min = P::multiply(dmin, P::near_bytes(scales + 16));
@@ -371,20 +372,21 @@ template <class P>
 struct FormatP6_K : PlainFormat<WeightType::p6_k, 5> {
   static constexpr size_t kBlockBytes = 210, kGroups = 8;
   static constexpr bool kPaneled = true, kHalves = true;
-  static constexpr bool kOpensPages = false;  // holds it at 60 % of the stream
   using Quads = typename P::Quads;
 
   template <bool kSecond>
   static KERNEL_INLINE void put(const std::byte* p, size_t s, typename P::Floats d,
                                 UnpackedGroup<P>& out) {
-    put_half_bytes<P, kSecond>(p, s, out);
     KERNEL_UNROLL
     for (size_t i = 0; i < 4; ++i) {
-      const Quads bits = P::load(p + 512 + 64 * i + 4 * s);
+      const std::byte* at = p + 192 * i + 4 * s;
+      const Quads bits = P::load(at), a = P::load(at + 64), b = P::load(at + 128);
       const Quads high = kSecond ? P::template shift_right<2>(bits) : bits;
       const Quads low = kSecond ? P::template shift_left<2>(bits) : P::template shift_left<4>(bits);
-      out.w[i] = P::with_bits(out.w[i], low, 0x30303030u);
-      out.w[4 + i] = P::with_bits(out.w[4 + i], high, 0x30303030u);
+      const Quads four = kSecond ? P::high_nibbles(a) : P::low_nibbles(a);
+      const Quads more = kSecond ? P::high_nibbles(b) : P::low_nibbles(b);
+      out.w[i] = P::with_bits(four, low, 0x30303030u);
+      out.w[4 + i] = P::with_bits(more, high, 0x30303030u);
     }
     const std::byte* scales = p + 768 + kSecond * 32 + s;
     out.scale[0] = P::multiply(d, P::near_signed_bytes(scales));
