@@ -6,6 +6,13 @@ void Draft::clear() {
   cut(0);
 }
 
+void Draft::reserve(size_t n) {
+  tokens.reserve(n);
+  parents.reserve(n);
+  probabilities.reserve(n);
+  wanted.reserve(n);
+}
+
 int32_t Draft::add(uint32_t token, int32_t parent, float probability, bool is_wanted) {
   tokens.push_back(token);
   parents.push_back(parent);

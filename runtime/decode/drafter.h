@@ -30,6 +30,7 @@ struct Draft {
 
   size_t size() const { return tokens.size(); }
   void clear();
+  void reserve(size_t n);
   // Returns the index of the new row.
   int32_t add(uint32_t token, int32_t parent, float probability, bool is_wanted = false);
   void cut(size_t n);  // keeps the first n rows

@@ -1,8 +1,9 @@
-// Owns: one opinion out of three on what follows: that of earlier text (SuffixModel), that of the
-// model's own earlier logits after the same tokens (RecycleTable) and after rows that were alike
-// (KinModel, where it is used). Each says a probability or nothing; how much either is
-// worth, alone and when several name a token, is learnt from every token of the answer (logistic
-// mixing, with weights chosen by how much context matched). Not thread-safe.
+// Owns: one opinion out of four on what follows: that of earlier text with the same end
+// (SuffixModel) and of an earlier piece that this one goes along (AlignModel), that of the model's
+// own earlier logits after the same tokens (RecycleTable) and after rows that were alike (KinModel,
+// where it is used). Each says a probability or nothing; how much either is
+// worth, alone and when several name a token, is learnt from every token of the answer: softmax
+// over all that are named and what nobody names. Not thread-safe.
 #pragma once
 
 #include <array>
@@ -10,6 +11,7 @@
 #include <span>
 #include <vector>
 
+#include "runtime/decode/drafters/align_model.h"
 #include "runtime/decode/drafters/kin_model.h"
 #include "runtime/decode/drafters/recycle_table.h"
 #include "runtime/decode/drafters/suffix_model.h"
@@ -18,9 +20,13 @@ namespace splitd {
 
 class FollowerModel {
  public:
+  static constexpr size_t kMostGuesses = SuffixModel::kMostGuesses + AlignModel::kMostGuesses +
+                                         RecycleTable::kTop + KinModel::kGuesses;  // of one place
+
   struct Place {
     SuffixModel::Place text;
     RecycleTable::Place context;
+    AlignModel::Place aligned;
     KinModel::Place kin = -1;
   };
 
@@ -28,6 +34,7 @@ class FollowerModel {
 
   void begin_text() {
     text_.begin_text();
+    aligned_.begin_text();
     kin_.leave();
   }
   // The text goes on with `token` after `place`, which is its end. `learn`: the model said so.
@@ -39,47 +46,50 @@ class FollowerModel {
 
   // Where the text ends that was appended; `text` is that text.
   Place end(std::span<const uint32_t> text) const {
-    return {text_.end(), RecycleTable::end_of(text), kin_.root()};
+    return {text_.end(), RecycleTable::end_of(text), aligned_.end(), kin_.root()};
   }
   Place enter(const Place& place, uint32_t token) {
     return {text_.enter(place.text, token), RecycleTable::enter(place.context, token),
-            kin_.enter(place.kin, token)};
+            aligned_.enter(place.aligned, token), kin_.enter(place.kin, token)};
   }
   KinModel& kin() { return kin_; }
-  // Appends guesses, all different.
+  // Appends at most kMostGuesses guesses, all different.
   void guesses(const Place& place, std::vector<Guess>& out);
 
  private:
+  enum : size_t { by_text = 1, by_table = 2, by_kin = 4, by_aligned = 8, kSpeakers = 16 };
+  // What a token's score is made of: log odds of who names it, 0 of who does not, and how much is
+  // known of the place.
+  enum : size_t {
+    f_text,
+    f_table,
+    f_kin,
+    f_aligned,
+    f_one,
+    f_length,
+    f_order,
+    f_has_kin,
+    kFeatures
+  };
+  using Features = std::array<float, kFeatures>;
   struct Mixed {
     uint32_t token;
-    size_t who;                 // bits: by_text, by_table, by_kin
-    float text, recycled, kin;  // log odds; 0 where it says nothing
+    size_t who;  // bits: by_text, by_table, by_kin, by_aligned
+    Features features;
     float probability;
   };
-  struct Weights {
-    float text, recycled, kin, bias;
-  };
-  enum : size_t { by_text = 1, by_table = 2, by_kin = 4, kSpeakers = 8 };
-  static constexpr size_t kLengths = 6, kOrders = RecycleTable::kOrders + 1;
 
   void mix(const Place& place);
-  // Whether kin was asked tells what it means that it does not name a token.
-  Weights& weights(size_t who, bool has_kin, size_t length, size_t order) {
-    return weights_[((who * 2 + (has_kin ? 1 : 0)) * kLengths + length) * kOrders + order];
-  }
-  Weights& weights(size_t who) { return weights(who, has_kin_, length_, order_); }
   Mixed& mixed(uint32_t token);
 
   SuffixModel text_;
   RecycleTable recycled_;
+  AlignModel aligned_;
   KinModel kin_;
-  std::array<Weights, kSpeakers * 2 * kLengths * kOrders> weights_;
+  std::array<Features, kSpeakers> weights_;  // by who names a token
   // Of the place that was mixed last.
   std::vector<Mixed> mixed_;
   std::vector<Guess> found_;
-  size_t length_ = 0;
-  size_t order_ = 0;
-  bool has_kin_ = false;
 };
 
 }  // namespace splitd

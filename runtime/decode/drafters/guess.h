@@ -29,7 +29,7 @@ class TreeSearch {
   // Fills `draft` (empty) with at most `budget` rows below `root`.
   //   guesses(place, depth, out): appends what may follow; tokens differ
   //   enter(place, token) → Place: the place after it
-  // Allocates nothing once it has seen its largest budget.
+  // Allocates nothing once it has seen its largest budget, with up to kMostFound guesses a place.
   template <class Guesses, class Enter>
   void run(const Place& root, uint32_t budget, Draft& draft, const Guesses& guesses,
            const Enter& enter) {
@@ -37,6 +37,11 @@ class TreeSearch {
     places_.clear();
     depths_.clear();
     n_opened_ = 0;
+    open_.reserve(budget * kMostFound);
+    places_.reserve(budget);
+    depths_.reserve(budget);
+    draft.reserve(budget);
+    found_.reserve(kMostFound);
     if (budget > 0) expand(root, -1, 1.0f, 0, guesses);
     while (draft.size() < budget && !open_.empty()) {
       std::pop_heap(open_.begin(), open_.end(), less_likely);
@@ -53,6 +58,8 @@ class TreeSearch {
   }
 
  private:
+  static constexpr size_t kMostFound = 32;
+
   struct Open {
     float probability;
     uint32_t order;  // of equals the one found first: the same tree everywhere
