@@ -206,6 +206,53 @@ TEST_F(RunText, ContradictionsAndEmptyPromptsAreRefused) {
                 "/generation_config.json: temperature is \"hot\"; accepted: a number\n");
 }
 
+// With BOS before every window, and so every token of the text scored; or as the file has it.
+TEST_F(RunText, PerplexityBeginsAsTheModelsTextsDo) {
+  const auto measured = [&](std::vector<std::string> words) {
+    words.insert(words.begin(), {"perplexity", model_.path(), "-", "--json", "--ctx", "9"});
+    const ProcessResult result = run_splitd(words, {.input = "fourteen chars"});
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    const JsonDoc json = std::move(*JsonDoc::parse(result.out));
+    EXPECT_EQ(json.root().find("tokens")->to_u64(), 14u);
+    return *json.root().find("perplexity")->to_f64();
+  };
+  const double plain = measured({});
+  const std::string file = model_.path() + "/tokenizer.json";
+  EXPECT_TRUE(write_file(file, replaced(*read_file(file), R"("post_processor":null)",
+                                        R"("post_processor":{"type":"TemplateProcessing",)"
+                                        R"("single":[{"SpecialToken":{"id":"<s>"}},)"
+                                        R"({"Sequence":{"id":"A"}}],"special_tokens":{"<s>":)"
+                                        R"({"id":"<s>","ids":[1],"tokens":["<s>"]}}})"))
+                  .ok());
+  EXPECT_EQ(measured({"--no-special"}), plain);
+  const ProcessResult tokens = run_splitd({"tokenize", model_.path()}, {.input = "fourteen chars"});
+  const JsonDoc json = std::move(*JsonDoc::parse(tokens.out));
+  const std::vector<int64_t> ids = integers_of(json.root());
+  ASSERT_EQ(ids.size(), 15u);
+  double total = 0;
+  for (size_t begin = 0, n_scored = 0; n_scored < 14; begin += 4) {  // half of 8, behind BOS
+    std::vector<int64_t> part = {ids[0]};
+    for (size_t i = begin + 1; i <= std::min<size_t>(begin + 8, 14); ++i) part.push_back(ids[i]);
+    const TempDir directory;
+    const std::string out = directory.path() + "/out";
+    EXPECT_EQ(
+        run_splitd({"dump", model_.path(), "--ids", comma_list(part), "--out", out}).exit_code, 0);
+    const std::vector<float> logits =
+        floats_of(TensorFiles::open_safetensors(out).value(), "logits");
+    for (size_t i = 1; i < part.size(); ++i) {
+      if (begin + i <= n_scored) continue;
+      const float* row = logits.data() + (i - 1) * 256;
+      double sum = 0;
+      for (size_t v = 0; v < 256; ++v) sum += std::exp(double{row[v]} - row[part[i]]);
+      total += std::log(sum);
+      ++n_scored;
+    }
+  }
+  EXPECT_NEAR(measured({}) / std::exp(total / 14), 1, 1e-9);
+  EXPECT_EQ(refusal({"perplexity", model_.path(), "-", "--ctx", "1"}, {.input = "hello"}),
+            "2 splitd: --ctx: 1; a window of at least 2 is accepted\n");
+}
+
 TEST_F(RunText, PerplexityIsThatOfTheDumpedLogits) {
   const std::string said = "The quick brown fox jumps over the lazy dog.";
   const ProcessResult tokens =
@@ -258,7 +305,7 @@ TEST_F(RunText, PerplexityRefusesWithTheReason) {
     words.insert(words.begin(), {"perplexity", model_.path()});
     return refusal(words, {.input = input});
   };
-  const std::string few = " tokens; at least 2 are needed, as the first is not predicted\n";
+  const std::string few = " tokens; at least 2 are needed\n";
   EXPECT_EQ(refused({"-"}), "2 splitd: stdin: a text of 0" + few);
   EXPECT_EQ(refused({"-"}, "x"), "2 splitd: stdin: a text of 1" + few);
   EXPECT_EQ(refused({"/dev/null"}), "2 splitd: /dev/null: a text of 0" + few);

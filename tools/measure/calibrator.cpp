@@ -25,10 +25,10 @@ Status check_parts(const ModelFiles& files, LayerRange layers) {
 // some models compute what they never computed when they were trained.
 Result<std::vector<uint32_t>> encode_windows(const Tokenizer& tokenizer, const std::string& text) {
   SPLITD_ASSIGN(const std::vector<uint32_t> ids, tokenizer.encode(text, {.add_special = false}));
-  SPLITD_ASSIGN(const std::vector<uint32_t> special, tokenizer.encode("", {.add_special = true}));
+  const std::vector<uint32_t> begin = tokenizer.text_begin();
   std::vector<uint32_t> out;
   for (const uint32_t id : ids) {
-    if (out.size() % kCalibrationWindow == 0 && !special.empty()) out.push_back(special.front());
+    if (out.size() % kCalibrationWindow == 0 && !begin.empty()) out.push_back(begin.front());
     out.push_back(id);
   }
   return out;

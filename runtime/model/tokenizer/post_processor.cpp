@@ -106,4 +106,13 @@ std::vector<uint32_t> PostProcessor::apply(std::vector<uint32_t> ids, bool add_s
   return result;
 }
 
+std::vector<uint32_t> PostProcessor::before() const {
+  std::vector<uint32_t> out;
+  for (const Part& part : parts_) {
+    if (part.is_text) break;
+    out.insert(out.end(), part.ids.begin(), part.ids.end());
+  }
+  return out;
+}
+
 }  // namespace splitd::tok

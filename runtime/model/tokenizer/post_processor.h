@@ -18,6 +18,8 @@ class PostProcessor {
 
   // The ids of a text with what belongs around them.
   std::vector<uint32_t> apply(std::vector<uint32_t> ids, bool add_special) const;
+  // What belongs before a text.
+  std::vector<uint32_t> before() const;
 
  private:
   struct Part {

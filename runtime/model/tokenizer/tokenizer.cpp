@@ -174,6 +174,10 @@ Result<std::vector<uint32_t>> Tokenizer::encode(std::string_view text,
   return impl_->post_processor.apply(std::move(ids), options.add_special);
 }
 
+std::vector<uint32_t> Tokenizer::text_begin() const {
+  return impl_->post_processor.before();
+}
+
 Result<std::string> Tokenizer::decode(std::span<const uint32_t> ids, bool keep_special) const {
   std::string text;
   tok::DecodeState state = impl_->decoder.start(false);

@@ -43,6 +43,8 @@ class Tokenizer {
 
   [[nodiscard]] Result<std::vector<uint32_t>> encode(std::string_view text,
                                                      const EncodeOptions& options = {}) const;
+  // What encode() puts before a text by default: BOS, or nothing.
+  std::vector<uint32_t> text_begin() const;
   // As the reference decodes: bytes that do not form UTF-8 become U+FFFD. An id outside the
   // vocabulary is an error.
   [[nodiscard]] Result<std::string> decode(std::span<const uint32_t> ids,
