@@ -73,7 +73,11 @@ inline RandomClient::Counts run_exactly(const Run& run, uint32_t seed) {
   }
   // The run has to have met the hard cases, else it shows nothing.
   EXPECT_GT(reference.n_computed(), n_op / 100);
-  EXPECT_GT(hooked.n_abandoned, run.n_client == 1 ? n_op / 100 : 0);
+  if (run.n_client == 1) {
+    EXPECT_GT(hooked.n_abandoned, n_op / 100);
+  } else if (n_op > 1000) {  // a batch that several clients want no more is rare
+    EXPECT_GT(hooked.n_abandoned, 0u);
+  }
   EXPECT_GT(counts.sent, n_op / 3);
   EXPECT_GT(counts.refused, n_op / 50);
   EXPECT_GT(counts.repeats, n_op / 50);
