@@ -29,6 +29,51 @@ class RunText : public testing::Test {
     return std::string(answer.root().find("text")->text());
   }
 
+  // Without what the tokenizer adds.
+  std::vector<int64_t> token_ids(const std::string& said) const {
+    const ProcessResult result =
+        run_splitd({"tokenize", model_.path(), "--no-special"}, {.input = said});
+    const JsonDoc json = std::move(*JsonDoc::parse(result.out));
+    return integers_of(json.root());
+  }
+  double perplexity(const std::string& said, std::vector<std::string> words = {}) const {
+    words.insert(words.begin(), {"perplexity", model_.path(), "-", "--json"});
+    const ProcessResult result = run_splitd(words, {.input = said});
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    const JsonDoc json = std::move(*JsonDoc::parse(result.out));
+    EXPECT_EQ(json.root().find("tokens")->to_u64(), token_ids(said).size());
+    return *json.root().find("perplexity")->to_f64();
+  }
+  // Windows of `size` tokens behind `first`, each half a window further, scoring what was not
+  // scored before; the text's first token only where something stands before it.
+  double expected_perplexity(const std::vector<int64_t>& first, const std::vector<int64_t>& ids,
+                             size_t size) const {
+    const size_t n_unscored = first.empty() ? 1 : 0;
+    double total = 0;
+    size_t n_scored = n_unscored;
+    for (size_t begin = 0; n_scored < ids.size(); begin += std::max<size_t>(size / 2, 1)) {
+      std::vector<int64_t> part = first;
+      const size_t end = std::min(begin + size, ids.size());
+      for (size_t i = begin; i < end; ++i) part.push_back(ids[i]);
+      const TempDir directory;
+      const std::string out = directory.path() + "/out";
+      const std::vector<std::string> dump = {"dump",           model_.path(), "--ids",
+                                             comma_list(part), "--out",       out};
+      EXPECT_EQ(run_splitd(dump).exit_code, 0);
+      const std::vector<float> logits =
+          floats_of(TensorFiles::open_safetensors(out).value(), "logits");
+      for (size_t i = 1; i < part.size(); ++i) {
+        if (begin + i != n_scored + first.size()) continue;
+        const float* row = logits.data() + (i - 1) * 256;
+        double sum = 0;
+        for (size_t v = 0; v < 256; ++v) sum += std::exp(double{row[v]} - row[part[i]]);
+        total += std::log(sum);
+        ++n_scored;
+      }
+    }
+    return std::exp(total / static_cast<double>(ids.size() - n_unscored));
+  }
+
   const TextModelCopy model_;
 };
 
@@ -206,17 +251,24 @@ TEST_F(RunText, ContradictionsAndEmptyPromptsAreRefused) {
                 "/generation_config.json: temperature is \"hot\"; accepted: a number\n");
 }
 
+TEST_F(RunText, PerplexityIsThatOfTheDumpedLogits) {
+  const std::string said = "The quick brown fox jumps over the lazy dog.";
+  const std::vector<int64_t> ids = token_ids(said);
+  EXPECT_NEAR(perplexity(said) / expected_perplexity({}, ids, ids.size()), 1, 1e-9);
+  for (const size_t size : {2u, 7u, 16u}) {
+    EXPECT_NEAR(
+        perplexity(said, {"--ctx", std::to_string(size)}) / expected_perplexity({}, ids, size), 1,
+        1e-9)
+        << size;
+  }
+  EXPECT_NE(perplexity(said, {"--ctx", "2"}), perplexity(said, {"--ctx", "16"}));
+}
+
 // With BOS before every window, and so every token of the text scored; or as the file has it.
 TEST_F(RunText, PerplexityBeginsAsTheModelsTextsDo) {
-  const auto measured = [&](std::vector<std::string> words) {
-    words.insert(words.begin(), {"perplexity", model_.path(), "-", "--json", "--ctx", "9"});
-    const ProcessResult result = run_splitd(words, {.input = "fourteen chars"});
-    EXPECT_EQ(result.exit_code, 0) << result.err;
-    const JsonDoc json = std::move(*JsonDoc::parse(result.out));
-    EXPECT_EQ(json.root().find("tokens")->to_u64(), 14u);
-    return *json.root().find("perplexity")->to_f64();
-  };
-  const double plain = measured({});
+  const std::string said = "fourteen chars";
+  const double plain = perplexity(said);
+  const std::vector<int64_t> ids = token_ids(said);
   const std::string file = model_.path() + "/tokenizer.json";
   EXPECT_TRUE(write_file(file, replaced(*read_file(file), R"("post_processor":null)",
                                         R"("post_processor":{"type":"TemplateProcessing",)"
@@ -224,80 +276,14 @@ TEST_F(RunText, PerplexityBeginsAsTheModelsTextsDo) {
                                         R"({"Sequence":{"id":"A"}}],"special_tokens":{"<s>":)"
                                         R"({"id":"<s>","ids":[1],"tokens":["<s>"]}}})"))
                   .ok());
-  EXPECT_EQ(measured({"--no-special"}), plain);
-  const ProcessResult tokens = run_splitd({"tokenize", model_.path()}, {.input = "fourteen chars"});
-  const JsonDoc json = std::move(*JsonDoc::parse(tokens.out));
-  const std::vector<int64_t> ids = integers_of(json.root());
-  ASSERT_EQ(ids.size(), 15u);
-  double total = 0;
-  for (size_t begin = 0, n_scored = 0; n_scored < 14; begin += 4) {  // half of 8, behind BOS
-    std::vector<int64_t> part = {ids[0]};
-    for (size_t i = begin + 1; i <= std::min<size_t>(begin + 8, 14); ++i) part.push_back(ids[i]);
-    const TempDir directory;
-    const std::string out = directory.path() + "/out";
-    EXPECT_EQ(
-        run_splitd({"dump", model_.path(), "--ids", comma_list(part), "--out", out}).exit_code, 0);
-    const std::vector<float> logits =
-        floats_of(TensorFiles::open_safetensors(out).value(), "logits");
-    for (size_t i = 1; i < part.size(); ++i) {
-      if (begin + i <= n_scored) continue;
-      const float* row = logits.data() + (i - 1) * 256;
-      double sum = 0;
-      for (size_t v = 0; v < 256; ++v) sum += std::exp(double{row[v]} - row[part[i]]);
-      total += std::log(sum);
-      ++n_scored;
-    }
+  EXPECT_EQ(perplexity(said, {"--no-special"}), plain);
+  EXPECT_NEAR(perplexity(said) / expected_perplexity({1}, ids, 14), 1, 1e-9);
+  for (const size_t size : {2u, 9u}) {
+    EXPECT_NEAR(
+        perplexity(said, {"--ctx", std::to_string(size)}) / expected_perplexity({1}, ids, size - 1),
+        1, 1e-9)
+        << size;
   }
-  EXPECT_NEAR(measured({}) / std::exp(total / 14), 1, 1e-9);
-  EXPECT_EQ(refusal({"perplexity", model_.path(), "-", "--ctx", "1"}, {.input = "hello"}),
-            "2 splitd: --ctx: 1; a window of at least 2 is accepted\n");
-}
-
-TEST_F(RunText, PerplexityIsThatOfTheDumpedLogits) {
-  const std::string said = "The quick brown fox jumps over the lazy dog.";
-  const ProcessResult tokens =
-      run_splitd({"tokenize", model_.path(), "--no-special"}, {.input = said});
-  const JsonDoc ids_json = std::move(*JsonDoc::parse(tokens.out));
-  const std::vector<int64_t> ids = integers_of(ids_json.root());
-  const auto measured = [&](std::vector<std::string> words) {
-    words.insert(words.begin(), {"perplexity", model_.path(), "-", "--json"});
-    const ProcessResult result = run_splitd(words, {.input = said});
-    EXPECT_EQ(result.exit_code, 0) << result.err;
-    const JsonDoc json = std::move(*JsonDoc::parse(result.out));
-    EXPECT_EQ(json.root().find("tokens")->to_u64(), ids.size());
-    return *json.root().find("perplexity")->to_f64();
-  };
-  // Windows of `size`, each half a window further, scoring what was not scored before.
-  const auto expected = [&](size_t size) {
-    double total = 0;
-    size_t n_scored = 1;
-    for (size_t begin = 0; n_scored < ids.size(); begin += size / 2) {
-      const std::vector<int64_t> part(
-          ids.begin() + static_cast<std::ptrdiff_t>(begin),
-          ids.begin() + static_cast<std::ptrdiff_t>(std::min(begin + size, ids.size())));
-      const TempDir directory;
-      const std::string out = directory.path() + "/out";
-      EXPECT_EQ(
-          run_splitd({"dump", model_.path(), "--ids", comma_list(part), "--out", out}).exit_code,
-          0);
-      const std::vector<float> logits =
-          floats_of(TensorFiles::open_safetensors(out).value(), "logits");
-      for (size_t i = 1; i < part.size(); ++i) {
-        if (begin + i < n_scored) continue;
-        const float* row = logits.data() + (i - 1) * 256;
-        double sum = 0;
-        for (size_t v = 0; v < 256; ++v) sum += std::exp(double{row[v]} - row[part[i]]);
-        total += std::log(sum);
-        ++n_scored;
-      }
-    }
-    return std::exp(total / static_cast<double>(ids.size() - 1));
-  };
-  EXPECT_NEAR(measured({}) / expected(ids.size()), 1, 1e-9);
-  for (const size_t size : {2u, 7u, 16u}) {
-    EXPECT_NEAR(measured({"--ctx", std::to_string(size)}) / expected(size), 1, 1e-9) << size;
-  }
-  EXPECT_NE(measured({"--ctx", "2"}), measured({"--ctx", "16"}));
 }
 
 TEST_F(RunText, PerplexityRefusesWithTheReason) {
