@@ -31,8 +31,7 @@ struct Rows {
   const std::byte* at(size_t row, size_t byte) const { return p + row * stride + byte; }
 };
 
-// kWords words of each row from byte `from` on, and behind them 16 times 2 bytes from each of
-// `halves`.
+// kWords words of each row from byte `from` on: word by word, the 16 rows side by side.
 template <size_t kWords>
 void turn(const Rows& rows, size_t from, std::byte* out) {
   for (size_t r = 0; r < kRowsOf; ++r) {
