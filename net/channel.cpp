@@ -271,6 +271,10 @@ bool Channel::awaits_pong() const {
   return state_->awaited_stamp != 0;
 }
 
+bool Channel::was_cut_off() const {
+  return state_->failed && state_->cut_off;
+}
+
 size_t Channel::memory_bytes() const {
   const State& s = *state_;
   return s.wire_in.capacity() + s.plain_in.capacity() + s.out.capacity() + s.wire_out.capacity() +

@@ -104,6 +104,9 @@ class Channel {
   // Of the last ping that was answered; nothing before.
   std::optional<Clock::duration> last_round_trip() const;
   bool awaits_pong() const;
+  // After an error: whether it is only that the bytes ended too early. The peer has refused
+  // nothing.
+  bool was_cut_off() const;
   size_t memory_bytes() const;  // of all buffers
   void trim();                  // while idle: gives memory back
 

@@ -93,6 +93,7 @@ Result<ChannelEvent> Channel::State::step() {
 Result<ChannelEvent> Channel::State::nothing_more(bool between_messages) {
   const bool goodbye = tls && tls->ended();
   if (!wire_ended && !goodbye) return ChannelEvent::need_more;
+  cut_off = !goodbye;
   if (outer == Outer::handshake)
     return peer_error("the peer ended the connection in the TLS handshake");
   if (encrypted() && !goodbye) return peer_error("the connection ended without a TLS goodbye");

@@ -77,6 +77,7 @@ struct Channel::State {
   std::optional<Frame> whole_frame;  // WebSocket: the message's end is still to come
   bool met_tls = false;              // client: the first bytes of a TLS handshake were TLS
   bool wire_ended = false;
+  bool cut_off = false;    // …without the goodbye that belongs there
   bool announced = false;  // `opened` was given out
   bool failed = false;
   bool closing = false;       // we said goodbye: nothing more is sent

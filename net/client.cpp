@@ -46,7 +46,7 @@ struct Client::State {
   // With the mutex.
   Result<bool> advance();  // the channel's next event; whether it is a message
   void keep_message();
-  void die(Error why);
+  void die(Error why, bool by_loss = false);
   void hand_back();  // the I/O thread reads again
   Result<Ready> read_ready(std::unique_lock<std::mutex>& lock, const Wait& wait);
   void note_round_trip();
@@ -71,6 +71,7 @@ struct Client::State {
   size_t first = 0;
   size_t count = 0;
   Status dead;
+  bool lost = false;  // `dead` is nothing that the peer said
   std::string_view transport = "tcp";
   bool resumed = false;
   std::optional<Clock::duration> min_round_trip;
@@ -78,9 +79,10 @@ struct Client::State {
 
 // --- With the mutex
 
-void Client::State::die(Error why) {
+void Client::State::die(Error why, bool by_loss) {
   if (!dead.ok()) return;
   dead = std::move(why);
+  lost = by_loss;
   link.loop_reads = link.loop_writes = false;
   link.update_interest();
   link.stream->abort();  // wakes whoever waits on it
@@ -96,12 +98,12 @@ Result<bool> Client::State::advance() {
   note_round_trip();
   if (link.channel.has_pending() && !link.loop_writes) link.flush(kLoopWriteBytes);
   if (!event.ok()) {
-    die(event.error());
+    die(event.error(), link.channel.was_cut_off());
     return event.take_error();
   }
   if (*event == ChannelEvent::closed) {
     Error why = peer_error(link.stream->peer() + " closed the connection");
-    die(why);
+    die(why, true);
     return why;
   }
   return *event == ChannelEvent::message;
@@ -129,18 +131,28 @@ void Client::State::hand_back() {
 
 Status Client::State::shake_hands(const Wait& wait) {
   const std::string what = "connecting to " + link.stream->peer();
+  const auto broken = [this](Error why) {
+    lost = true;
+    return why;
+  };
   while (true) {
-    SPLITD_ASSIGN(const ChannelEvent event, link.channel.next());
+    Result<ChannelEvent> event = link.channel.next();
+    if (!event) return link.channel.was_cut_off() ? broken(event.take_error()) : event.take_error();
     while (link.channel.has_pending()) {
       const std::span<const std::byte> bytes = link.channel.pending();
-      SPLITD_TRY(write_all(*link.stream, bytes, wait));
+      if (Status sent = write_all(*link.stream, bytes, wait); !sent) {
+        return broken(sent.take_error());
+      }
       link.channel.consumed(bytes.size());
     }
-    if (event == ChannelEvent::opened) return {};
-    if (event == ChannelEvent::closed) return peer_error(what + ": the peer closed the connection");
-    if (event != ChannelEvent::need_more) return peer_error(what + ": a message before its time");
-    SPLITD_ASSIGN(const Link::Read got, link.read_once());
-    if (got == Link::Read::nothing)
+    if (*event == ChannelEvent::opened) return {};
+    if (*event == ChannelEvent::closed) {
+      return broken(peer_error(what + ": the peer closed the connection"));
+    }
+    if (*event != ChannelEvent::need_more) return peer_error(what + ": a message before its time");
+    Result<Link::Read> got = link.read_once();
+    if (!got) return broken(got.take_error());
+    if (*got == Link::Read::nothing)
       SPLITD_TRY(wait_until(*link.stream, Want::readable, wait, "connecting to"));
   }
 }
@@ -167,9 +179,10 @@ Status Client::State::start() {
 }
 
 Result<std::unique_ptr<Client>> Client::connect(LoopThread& io, const ClientOptions& options,
-                                                const Wait& wait) {
+                                                const Wait& wait, bool* was_lost) {
   const Wait soon = wait.at_most(options.connect_timeout);
-  SPLITD_ASSIGN(std::unique_ptr<TcpStream> stream, tcp_connect(options.host, options.port, soon));
+  SPLITD_ASSIGN(std::unique_ptr<TcpStream> stream,
+                tcp_connect(options.host, options.port, soon, was_lost));
   if (!options.congestion.empty()) SPLITD_TRY(stream->set_congestion(options.congestion));
   ChannelOptions channel;
   channel.role = Role::client;
@@ -180,6 +193,7 @@ Result<std::unique_ptr<Client>> Client::connect(LoopThread& io, const ClientOpti
   auto state = std::make_unique<State>(io, std::move(stream), std::move(channel), options);
   Status hands = state->shake_hands(soon);
   if (!hands.ok()) {
+    if (was_lost != nullptr) *was_lost = state->lost;
     return std::move(hands.take_error()).within(host_port(options.host, options.port));
   }
   SPLITD_TRY(state->start());
@@ -234,7 +248,7 @@ Result<Ready> Client::State::read_ready(std::unique_lock<std::mutex>& lock, cons
     if (!dead.ok()) return dead.error();
     Result<Link::Read> got = link.read_once();
     if (!got.ok()) {
-      die(got.error());
+      die(got.error(), true);
       return got.take_error();
     }
     if (*got != Link::Read::nothing) return Ready::yes;
@@ -330,6 +344,10 @@ bool Client::is_open() const {
   const std::lock_guard lock(state_->link.mutex);
   return state_->dead.ok() && state_->link.channel.is_open();
 }
+bool Client::was_lost() const {
+  const std::lock_guard lock(state_->link.mutex);
+  return state_->lost;
+}
 uint64_t Client::unsent_bytes() const {
   return state_->link.unsent.load(std::memory_order_relaxed);
 }
@@ -377,7 +395,7 @@ void Client::State::io_read(bool from_socket) {
     }
     if (!from_socket) return;
     const Result<Link::Read> got = link.read_once();
-    if (!got.ok()) return die(got.error());
+    if (!got.ok()) return die(got.error(), true);
     if (*got == Link::Read::nothing) return;
   }
   link.loop_reads = false;  // until the caller has taken some

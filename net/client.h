@@ -37,10 +37,11 @@ struct ClientTraffic {
 
 class Client {
  public:
-  // Connects, shakes hands and upgrades. `io` must outlive the client. refused() of the error is
-  // not to be had: ErrorKind::peer covers both; retrying is the caller's policy.
+  // Connects, shakes hands and upgrades. `io` must outlive the client. Retrying is the caller's
+  // policy: `was_lost` tells a connection that stood and broke, or ended with nothing said, from an
+  // address that nobody answers at and from a refusal.
   static Result<std::unique_ptr<Client>> connect(LoopThread& io, const ClientOptions& options,
-                                                 const Wait& wait);
+                                                 const Wait& wait, bool* was_lost = nullptr);
   ~Client();
   Client(const Client&) = delete;
   Client& operator=(const Client&) = delete;
@@ -68,6 +69,7 @@ class Client {
 
   // --- Any thread
   bool is_open() const;
+  bool was_lost() const;  // as in connect()
   uint64_t unsent_bytes() const;
   ClientTraffic traffic() const;
   std::string_view transport_name() const;  // "tcp", "tls", "ws", "wss"

@@ -144,6 +144,8 @@ class Race {
     }
   }
 
+  bool was_reset() const { return was_reset_; }
+
  private:
   void start_next() {
     const Address& address = addresses_[next_++];
@@ -175,6 +177,7 @@ class Race {
         return ready;
       }
       last_code_ = code;
+      was_reset_ = was_reset_ || code == ECONNRESET;  // a closed port is ECONNREFUSED
       running_.erase(running_.begin() + static_cast<std::ptrdiff_t>(i));
     }
     return ready;
@@ -186,14 +189,18 @@ class Race {
   std::vector<FileDescriptor> running_;
   FileDescriptor winner_;
   int last_code_ = ECONNREFUSED;
+  bool was_reset_ = false;
 };
 
 }  // namespace
 
 Result<std::unique_ptr<TcpStream>> tcp_connect(const std::string& host, uint16_t port,
-                                               const Wait& wait) {
+                                               const Wait& wait, bool* was_reset) {
   SPLITD_ASSIGN(std::vector<Address> addresses, resolve(host, port, false, wait));
-  return Race(std::move(addresses), host_port(host, port)).run(wait);
+  Race race(std::move(addresses), host_port(host, port));
+  Result<std::unique_ptr<TcpStream>> winner = race.run(wait);
+  if (was_reset != nullptr) *was_reset = !winner && race.was_reset();
+  return winner;
 }
 
 Result<TcpListener> TcpListener::listen(const std::string& host, uint16_t port) {

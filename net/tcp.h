@@ -38,8 +38,10 @@ class TcpStream final : public Transport {
   std::string peer_;
 };
 
+// `was_reset`: an address answered, and with the handshake done it broke off at once.
 [[nodiscard]] Result<std::unique_ptr<TcpStream>> tcp_connect(const std::string& host, uint16_t port,
-                                                             const Wait& wait);
+                                                             const Wait& wait,
+                                                             bool* was_reset = nullptr);
 
 class TcpListener {
  public:

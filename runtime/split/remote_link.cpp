@@ -15,6 +15,9 @@ using std::chrono::milliseconds;
 static constexpr milliseconds kFirstPause{50};
 static constexpr milliseconds kLongestPause{3'000};
 static constexpr milliseconds kWelcome{15'000};  // opening a session reserves its memory
+// Of the time that a lost body is looked for, what connections may take that break before anybody
+// has said a word: it could be an address where something else listens.
+static constexpr milliseconds kStranger{10'000};
 
 std::string BodyAddress::text() const {
   const bool v6 = host.find(':') != std::string::npos;
@@ -75,17 +78,16 @@ Result<BodyLink> BodyFinder::welcomed(std::shared_ptr<net::Client> client,
   SPLITD_TRY(reader_.read(frame.header));
   if (reader_.type() == MessageType::error) {
     SPLITD_ASSIGN(const ErrorMessage refusal, reader_.error());
-    final_ = !refusal.retry;
+    failure_.for_good = !refusal.retry;
     return peer_error("refuses: " + net::quoted(refusal.message, 400));
   }
-  final_ = true;  // a body that speaks nonsense will do so again
+  failure_.for_good = true;  // a body that speaks nonsense will do so again
   if (reader_.type() != MessageType::welcome) {
     return peer_error("answers hello with \"" + std::string(reader_.type_name()) + "\"");
   }
   SPLITD_ASSIGN(WelcomeMessage welcome, reader_.welcome());
   SPLITD_TRY(check_welcome(welcome, hello));
   client->release();
-  final_ = false;
   return BodyLink{std::move(client), std::move(welcome)};
 }
 
@@ -93,7 +95,8 @@ Result<BodyLink> BodyFinder::greet(const BodyAddress& address, const HelloMessag
                                    const net::Wait& wait) {
   if (std::shared_ptr<net::Client> asked = std::exchange(asked_, nullptr)) {
     Result<BodyLink> link = introduce(address, std::move(asked), hello, wait);
-    if (link || answered_) return link;
+    if (link || failure_.answered) return link;
+    failure_ = {};
   }
   net::ClientOptions options;
   options.host = address.host;
@@ -101,20 +104,25 @@ Result<BodyLink> BodyFinder::greet(const BodyAddress& address, const HelloMessag
   options.tls = options_.tls;
   options.websocket = options_.websocket;
   options.congestion = options_.congestion;
-  SPLITD_ASSIGN(std::shared_ptr<net::Client> client,
-                net::Client::connect(io_, options, wait.at_most(options.connect_timeout)));
+  SPLITD_ASSIGN(
+      std::shared_ptr<net::Client> client,
+      net::Client::connect(io_, options, wait.at_most(options.connect_timeout), &failure_.lost));
   return introduce(address, std::move(client), hello, wait);
 }
 
 Result<BodyLink> BodyFinder::introduce(const BodyAddress& address,
                                        std::shared_ptr<net::Client> client,
                                        const HelloMessage& hello, const net::Wait& wait) {
+  failure_.reached = true;
   write_hello(json_, hello);
   const Status sent = client->send(json_.text());
   // A body that refuses at once may be gone already; what it said on leaving is here.
   const Result<net::Frame> frame = client->receive(wait.at_most(kWelcome));
-  answered_ = frame.ok();
-  if (!frame) return sent.ok() ? frame.error() : sent.error();
+  failure_.answered = frame.ok();
+  if (!frame) {
+    failure_.lost = client->was_lost();
+    return sent.ok() ? frame.error() : sent.error();
+  }
   Result<BodyLink> link = welcomed(client, hello, *frame);
   if (!link) return link.take_error().within("body " + address.text());
   return link;
@@ -122,49 +130,92 @@ Result<BodyLink> BodyFinder::introduce(const BodyAddress& address,
 
 Result<BodyLink> BodyFinder::find(const HelloMessage& hello, const net::Wait& wait) {
   std::optional<Error> first;
-  bool all_final = true;
+  Failure all{.for_good = true};
   for (size_t i = 0; i < options_.bodies.size(); ++i) {
     const size_t at = (current_ + i) % options_.bodies.size();
-    final_ = false;
+    failure_ = {};
     Result<BodyLink> link = greet(options_.bodies[at], hello, wait);
     if (link) {
       current_ = at;
+      known_ = true;
       return link;
     }
     if (link.error().kind == ErrorKind::interrupted) {
-      final_ = true;
+      failure_.for_good = true;
       return link.take_error();
     }
-    all_final = all_final && final_;
+    all.reached |= failure_.reached;
+    all.lost |= failure_.lost;
+    all.for_good &= failure_.for_good;
     if (!first) {
       first = link.take_error();
     } else {
       first->message += "; " + link.error().message;
     }
   }
-  final_ = all_final;
+  failure_ = all;
   return std::move(*first);
+}
+
+// While there is no session yet, what a body says is the answer, and so is its silence. One that
+// has said welcome to a question may have gone away for a moment.
+bool BodyFinder::is_worth_another(bool opening) const {
+  if (failure_.for_good) return false;
+  return !opening || failure_.lost || (known_ && !failure_.reached);
+}
+
+Result<BodyLink> BodyFinder::ask_until(Clock::time_point end, Result<BodyLink> link,
+                                       const HelloMessage& hello, const net::Cancellation& cancel,
+                                       bool opening) {
+  std::minstd_rand random(std::random_device{}());
+  milliseconds pause = kFirstPause;
+  while (!link && is_worth_another(opening) && Clock::now() + pause < end) {
+    // From half the pause to all of it, so that many clients do not come back together.
+    const auto jitter = milliseconds(random() % static_cast<uint32_t>(pause.count() / 2 + 1));
+    Status slept = net::sleep_for(pause - jitter, {Clock::time_point::max(), &cancel});
+    if (!slept) {
+      failure_.for_good = true;
+      return slept.take_error();
+    }
+    pause = std::min(pause * 2, kLongestPause);
+    link = find(hello, {end, &cancel});
+  }
+  return link;
+}
+
+static std::string text_of(milliseconds time) {
+  const bool whole = time.count() % 1000 == 0;
+  return whole ? std::to_string(time.count() / 1000) + " s" : std::to_string(time.count()) + " ms";
+}
+
+Result<BodyLink> BodyFinder::find_first(const HelloMessage& hello,
+                                        const net::Cancellation& cancel) {
+  Result<BodyLink> link = find(hello, {Clock::time_point::max(), &cancel});
+  const milliseconds patience =
+      known_ ? options_.retry_for : std::min(options_.retry_for, kStranger);
+  if (link || !is_worth_another(true) || patience.count() == 0) return link;
+  options_.log.info(link.error().message + "; connecting again");
+  link = ask_until(Clock::now() + patience, std::move(link), hello, cancel, true);
+  if (link || !is_worth_another(true)) return link;
+  return peer_error("no connection lasted until a body said welcome, in " + text_of(patience) +
+                    ": " + link.error().message);
+}
+
+Result<BodyLink> BodyFinder::find_next(const HelloMessage& hello, const net::Cancellation& cancel) {
+  Result<BodyLink> link = find(hello, {Clock::time_point::max(), &cancel});
+  if (link || !is_worth_another(false)) return link;
+  const Error why = link.take_error();
+  return find_again(hello, why, cancel);
 }
 
 Result<BodyLink> BodyFinder::find_again(const HelloMessage& hello, const Error& why,
                                         const net::Cancellation& cancel) {
   options_.log.info(why.message + "; connecting again");
   const Clock::time_point end = Clock::now() + options_.retry_for;
-  std::minstd_rand random(std::random_device{}());
-  milliseconds pause = kFirstPause;
-  while (true) {
-    Result<BodyLink> link = find(hello, {end, &cancel});
-    if (link || final_) return link;
-    if (Clock::now() + pause >= end) {
-      const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(options_.retry_for);
-      return peer_error("lost the body (" + why.message + ") and could not get it back in " +
-                        std::to_string(seconds.count()) + " s: " + link.error().message);
-    }
-    // From half the pause to all of it, so that many clients do not come back together.
-    const auto jitter = milliseconds(random() % static_cast<uint32_t>(pause.count() / 2 + 1));
-    SPLITD_TRY(net::sleep_for(pause - jitter, {Clock::time_point::max(), &cancel}));
-    pause = std::min(pause * 2, kLongestPause);
-  }
+  Result<BodyLink> link = ask_until(end, find(hello, {end, &cancel}), hello, cancel, false);
+  if (link || !is_worth_another(false)) return link;
+  return peer_error("lost the body (" + why.message + ") and could not get it back in " +
+                    text_of(options_.retry_for) + ": " + link.error().message);
 }
 
 }  // namespace splitd

@@ -1,5 +1,5 @@
 // Owns: reaching a body: connecting to one of several equal addresses, hello and welcome, and how
-// long a lost one is looked for. Knows which refusals are worth another try. One thread at a time.
+// long a lost one is looked for. Knows which failures are worth another try. One thread at a time.
 #pragma once
 
 #include <chrono>
@@ -55,10 +55,15 @@ class BodyFinder {
  public:
   BodyFinder(net::LoopThread& io, const RemoteOptions& options) : io_(io), options_(options) {}
 
-  // Asks each address once, beginning with the one that answered last.
-  [[nodiscard]] Result<BodyLink> find(const HelloMessage& hello, const net::Wait& wait);
-  // …and again, with growing pauses, for as long as a lost body is retried. `why` is what went
-  // wrong with the connection before.
+  // Before there was a session. What a body says ends it, and so does an address where nobody is;
+  // a connection that breaks before the answer is tried again.
+  [[nodiscard]] Result<BodyLink> find_first(const HelloMessage& hello,
+                                            const net::Cancellation& cancel);
+  // Afterwards: a body that had one is there at once, or is looked for.
+  [[nodiscard]] Result<BodyLink> find_next(const HelloMessage& hello,
+                                           const net::Cancellation& cancel);
+  // With growing pauses, for as long as a lost body is retried. `why` is what went wrong with the
+  // connection before.
   [[nodiscard]] Result<BodyLink> find_again(const HelloMessage& hello, const Error& why,
                                             const net::Cancellation& cancel);
 
@@ -66,11 +71,17 @@ class BodyFinder {
   // handshake.
   void keep(std::shared_ptr<net::Client> asked) { asked_ = std::move(asked); }
 
-  // Whether the last refusal would be the same again, or nobody wants to try.
-  bool is_final() const { return final_; }
   const BodyAddress& address() const { return options_.bodies[current_]; }
 
  private:
+  // Asks each address once, beginning with the one that answered last.
+  Result<BodyLink> find(const HelloMessage& hello, const net::Wait& wait);
+  // …and again, in turns with pauses, after `link` where that failed. An error that is not worth
+  // another try ends it, and so does `end`, after the last one.
+  Result<BodyLink> ask_until(net::Clock::time_point end, Result<BodyLink> link,
+                             const HelloMessage& hello, const net::Cancellation& cancel,
+                             bool opening);
+  bool is_worth_another(bool opening) const;
   Result<BodyLink> greet(const BodyAddress& address, const HelloMessage& hello,
                          const net::Wait& wait);
   Result<BodyLink> introduce(const BodyAddress& address, std::shared_ptr<net::Client> client,
@@ -81,9 +92,15 @@ class BodyFinder {
   net::LoopThread& io_;
   const RemoteOptions& options_;
   std::shared_ptr<net::Client> asked_;  // to address()
-  bool answered_ = false;               // the last hello, with whatever
   size_t current_ = 0;
-  bool final_ = false;  // the last refusal will be the same next time
+  bool known_ = false;  // somebody has said welcome
+  // What became of the last find(), where that failed; while it runs, of the address at hand.
+  struct Failure {
+    bool reached = false;   // there was a connection,
+    bool lost = false;      // …which broke before the answer
+    bool answered = false;  // …or did not
+    bool for_good = false;  // it would be the same next time, or nobody wants to try
+  } failure_;
   MessageReader reader_;
   JsonWriter json_;
 };

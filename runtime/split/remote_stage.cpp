@@ -35,18 +35,14 @@ HelloMessage RemoteStage::hello() const {
   return hello;
 }
 
-// The first time a body that cannot be reached is an error at once; later it is looked for.
 Result<BodyLink> RemoteStage::reach(const HelloMessage& hello) {
   net::Cancellation cancel;
   {
     const std::lock_guard lock(mutex_);
     reaching_ = &cancel;
   }
-  Result<BodyLink> link = finder_.find(hello, {net::Clock::time_point::max(), &cancel});
-  if (!link && !arith_.empty() && !finder_.is_final()) {
-    const Error why = link.error();
-    link = finder_.find_again(hello, why, cancel);
-  }
+  Result<BodyLink> link =
+      arith_.empty() ? finder_.find_first(hello, cancel) : finder_.find_next(hello, cancel);
   const std::lock_guard lock(mutex_);
   reaching_ = nullptr;
   return link;
