@@ -34,7 +34,7 @@ struct PlainFormat {
   static constexpr unsigned kShift = kTakenOff;
   static constexpr size_t kGroups = 1;
   static constexpr bool kMin = false, kHalves = false, kPaneled = false;
-  static constexpr bool kOpensPages = true;  // prefetches where pages of a panel begin
+  static constexpr size_t kPrefetchFrom = 2;  // rows of activations, where weights are in panels
 };
 
 // Low nibbles are values 0 … 15, high ones 16 … 31.
@@ -261,23 +261,35 @@ struct FormatQ6_K : PlainFormat<WeightType::q6_k, 5> {
 
 // ---------------------------------------------------------------- panels: nothing to turn over
 
+// Panels are read in ascending order, whatever a compiler would rather do: with each group's scales
+// loaded before its quants, the machine's prefetchers gave half of the stream.
+KERNEL_INLINE void in_order() {
+  asm volatile("" : : : "memory");
+}
+
 // kCount vectors of a panel, from lane s on.
 template <class P, size_t kCount>
 KERNEL_INLINE void load_turned(const std::byte* p, size_t s, typename P::Quads (&out)[kCount]) {
   KERNEL_UNROLL
-  for (size_t d = 0; d < kCount; ++d) out[d] = P::load(p + 64 * d + 4 * s);
+  for (size_t d = 0; d < kCount; ++d) {
+    out[d] = P::load(p + 64 * d + 4 * s);
+    in_order();
+  }
 }
 
 template <class P>
 struct FormatQ8 : PlainFormat<WeightType::q8, 7> {
-  static constexpr bool kOpensPages = false;  // reads as fast without
+  static constexpr size_t kPrefetchFrom = 4;  // twice the bytes for the same arithmetic
   static constexpr size_t kBlockBytes = 34;
   static constexpr bool kPaneled = true;
   template <class Sink>
   static KERNEL_INLINE void unpack(const std::byte* p, size_t s, const Sink& sink) {
     UnpackedGroup<P> out;
     KERNEL_UNROLL
-    for (size_t d = 0; d < 8; ++d) out.w[d] = P::from_signed(P::load(p + 64 * d + 4 * s));
+    for (size_t d = 0; d < 8; ++d) {
+      out.w[d] = P::from_signed(P::load(p + 64 * d + 4 * s));
+      in_order();
+    }
     out.scale[0] = P::near_halves(p + 512 + 2 * s);
     sink(size_t{0}, out);
   }
@@ -316,6 +328,7 @@ KERNEL_INLINE void put_half_bytes(const std::byte* p, size_t s, UnpackedGroup<P>
   KERNEL_UNROLL
   for (size_t d = 0; d < 8; ++d) {
     const typename P::Quads packed = P::load(p + 64 * d + 4 * s);
+    in_order();
     out.w[d] = kSecond ? P::high_nibbles(packed) : P::low_nibbles(packed);
   }
 }
@@ -381,6 +394,7 @@ struct FormatP6_K : PlainFormat<WeightType::p6_k, 5> {
     for (size_t i = 0; i < 4; ++i) {
       const std::byte* at = p + 192 * i + 4 * s;
       const Quads bits = P::load(at), a = P::load(at + 64), b = P::load(at + 128);
+      in_order();
       const Quads high = kSecond ? P::template shift_right<2>(bits) : bits;
       const Quads low = kSecond ? P::template shift_left<2>(bits) : P::template shift_left<4>(bits);
       const Quads four = kSecond ? P::high_nibbles(a) : P::low_nibbles(a);

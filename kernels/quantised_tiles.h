@@ -254,7 +254,8 @@ struct Quantised {
     if constexpr (F::kPaneled) {
       const std::byte* panel = w + n / kPanelRows * kPanelRows * stride;
       const size_t end = min_of(kLanes, args.n_end - n);  // N may end in the middle of a panel
-      return {panel, n % kPanelRows, panel + ahead_bytes(args.k), args.c + n, 0, end};
+      const size_t lane = kLanes == kPanelRows ? 0 : n % kPanelRows;
+      return {panel, lane, panel + ahead_bytes(args.k), args.c + n, 0, end};
     }
     if (next <= args.n_end) {
       const std::byte* row = w + n * stride;
@@ -354,18 +355,20 @@ struct Quantised {
     const size_t blocks = args.k / (kGroup * F::kGroups);
     for_lanes(args, [&](const Lanes& lanes) KERNEL_INLINE_LAMBDA {
       const auto* act = static_cast<const ActGroup*>(args.prepared);
-      const std::byte *p = lanes.p, *ahead = F::kPaneled ? p + kPageBytes : lanes.ahead;
+      const std::byte *p = lanes.p, *ahead = lanes.ahead;
+      if constexpr (F::kPaneled) ahead = p + (R < F::kPrefetchFrom ? 1 : 2) * kPageBytes;
       Floats acc[R];
       KERNEL_UNROLL
       for (size_t i = 0; i < R; ++i) acc[i] = P::zero();
       for (size_t block = 0; block < blocks; ++block, p += kStepBytes) {
         F::unpack(p, lanes.s, [&](size_t, const Unpacked& w) KERNEL_INLINE_LAMBDA {
-          // Panels are one linear read, and the machine's own prefetchers do that better: a
-          // prefetch for every line holds it at two thirds of the stream. But they stop at a page.
-          if constexpr (!F::kPaneled) {
-            prefetch_next(ahead);
-          } else if constexpr (F::kOpensPages) {
+          // Panels are one linear read. With few rows the machine's own prefetchers do that better
+          // (a prefetch for every line holds it at two thirds of the stream), but stop at a page;
+          // with more, arithmetic fills the window of instructions and little is read ahead.
+          if constexpr (F::kPaneled && R < F::kPrefetchFrom) {
             open_page(ahead);
+          } else {
+            prefetch_next(ahead);
           }
           add_groups<R>(w, act, acc);
           act += R;
