@@ -121,13 +121,15 @@ bool SuffixAutomaton::append(uint32_t token) {
 }
 
 SuffixAutomaton::Place SuffixAutomaton::enter(Place place, uint32_t token) const {
-  while (true) {
+  for (int i = 0; i < kMostLinks; ++i) {
     const uint32_t edge = find_edge(place.state, token);
     if (edge != kNone) return {edges_[edge].target, place.length + 1};
     const uint32_t link = states_[place.state].link;
     if (link == kNone) return {kRoot, 0};
     place = {link, states_[link].length};
   }
+  const uint32_t edge = find_edge(kRoot, token);
+  return edge == kNone ? Place{kRoot, 0} : Place{edges_[edge].target, 1};
 }
 
 }  // namespace splitd

@@ -54,7 +54,9 @@ class SuffixAutomaton {
 
   // Where the text at hand ends.
   Place end() const { return {last_, states_[last_].length}; }
-  // The place of a text and one more token. Nothing is learnt.
+  // The place of a text and one more token. Nothing is learnt. Behind a long run (of one token, or
+  // of a few in turn) shorter suffixes go one token at a time, 30,000 of them: only the longest
+  // kMostLinks are tried there, then none but the token itself.
   Place enter(Place place, uint32_t token) const;
 
   const State& state(uint32_t index) const { return states_[index]; }
@@ -62,6 +64,8 @@ class SuffixAutomaton {
   // kNone where the token never followed.
   uint32_t find_edge(uint32_t state, uint32_t token) const;
   size_t bytes() const;
+
+  static constexpr int kMostLinks = 32;
 
  private:
   void add_edge(uint32_t state, uint32_t token, uint32_t target, uint32_t count);

@@ -43,6 +43,20 @@ std::set<uint32_t> followers(const std::vector<Text>& texts, const Text& text, u
   return out;
 }
 
+// A guess must not take a step for each token of a run that came before it.
+TEST(SuffixAutomaton, LooksAtSoManySuffixesAndNoMore) {
+  const auto length_behind_run = [](int run) {
+    SuffixAutomaton automaton(2000);
+    for (const uint32_t token : {5, 5, 7}) automaton.append(token);
+    for (int i = 0; i < run; ++i) automaton.append(5);
+    EXPECT_EQ(automaton.enter(automaton.end(), 5).length, static_cast<uint32_t>(run));
+    EXPECT_EQ(automaton.enter(automaton.end(), 9).length, 0u);
+    return automaton.enter(automaton.end(), 7).length;
+  };
+  EXPECT_EQ(length_behind_run(SuffixAutomaton::kMostLinks), 3u);
+  EXPECT_EQ(length_behind_run(1000), 1u);
+}
+
 TEST(SuffixAutomaton, KnowsEveryPieceOfEveryText) {
   std::mt19937 random(1);
   std::set<uint32_t> lengths;
