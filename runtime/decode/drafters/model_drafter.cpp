@@ -185,9 +185,8 @@ Status ModelDrafter::guess(uint64_t position, int32_t parent, float path, int32_
 Status ModelDrafter::propose(const DraftRequest& request, Draft& draft) {
   const std::span<const uint32_t> text = request.text;
   if (request.budget == 0 || text.empty() || text.size() >= model_.n_ctx) return {};
-  const auto is_beyond = [&](uint32_t token) {
-    return token >= model_.embedding->config().n_vocab || token >= n_vocab();
-  };
+  const uint32_t n_known = std::min(model_.embedding->config().n_vocab, n_vocab());
+  const auto is_beyond = [&](uint32_t token) { return token >= n_known; };
   if (std::any_of(text.begin(), text.end(), is_beyond)) return {};
   cancelled_ = request.cancelled;
   SPLITD_TRY(follow(text));
