@@ -35,7 +35,8 @@ Controller::Controller(const ControllerLimits& limits) : limits_(limits) {
 
 uint32_t Controller::budget() const {
   const double rows = std::max(8.0, 2 * worth_rows_ + 2);
-  return std::min(limits_.most_rows - 1, static_cast<uint32_t>(rows));
+  const uint32_t most = limits_.most_frames > 1 ? kMostRows : limits_.most_rows;
+  return std::min(most - 1, static_cast<uint32_t>(rows));
 }
 
 Controller::FrameMs Controller::frame_ms(Costs costs) const {
@@ -66,6 +67,7 @@ double Controller::spare_ms() const {
 void Controller::cut(const Draft& draft, uint32_t n_last, Costs costs, Cuts& cuts) const {
   cuts.n_row = static_cast<uint32_t>(std::min<size_t>(draft.size(), kMostRows - n_last));
   cuts.n_last = n_last;
+  cuts.parts = DraftParts::whole(0);
   double n_token = n_last, later = 0, beside = 0;
   TailWaves waves(tail_, costs == Costs::hoped);
   waves.add(1);
@@ -76,6 +78,8 @@ void Controller::cut(const Draft& draft, uint32_t n_last, Costs costs, Cuts& cut
     if (n > 0) {
       const double p = std::clamp(static_cast<double>(draft.probabilities[n - 1]), 0.0, 1.0);
       n_token += p;
+      cuts.probability[n - 1] = static_cast<float>(p);
+      cuts.parent[n - 1] = draft.parents[n - 1];
       if (draft.wanted[n - 1] != 0) later += kWantedTokens;
       if (draft.parents[n - 1] == leaf) {
         waves.add(p);
@@ -123,7 +127,7 @@ void Controller::set_price(const FrameMs& frame_ms, uint32_t most) {
   }
 }
 
-uint32_t Controller::rows_worth(const Draft& draft) {
+DraftParts Controller::parts_worth(const Draft& draft, uint32_t most_parts) {
   // Twice what was tried lately is as far as the estimates carry.
   const uint32_t most = std::min(limits_.most_rows - 1, 2 * reach_ + 1);
   Cuts& cuts = recent_[next_recent_];
@@ -133,8 +137,15 @@ uint32_t Controller::rows_worth(const Draft& draft) {
   const FrameMs costs = frame_ms();
   set_price(costs, most);
   const uint32_t n = best(cuts, most, costs, price_);
-  worth_rows_ = std::max<double>(n, worth_rows_ * kRowsFade);
-  return explore(draft, cuts, costs, n, most);
+  cuts.parts = DraftParts::whole(n);
+  cuts.parts = choose_parts(cuts, n, most,
+                            std::min({most_parts, limits_.most_frames, DraftParts::kMost}), costs);
+  worth_rows_ = std::max<double>(cuts.parts.n_row(), worth_rows_ * kRowsFade);
+  // Frames of several sizes teach by themselves.
+  if (cuts.parts.n_part == 1) {
+    cuts.parts = DraftParts::whole(explore(draft, cuts, costs, cuts.parts.n_row(), most));
+  }
+  return cuts.parts;
 }
 
 // Sends what might be better than `n` rows for all that is known: where a kernel's steps hide
@@ -164,11 +175,15 @@ uint32_t Controller::explore(const Draft& draft, const Cuts& cuts, const FrameMs
   return n;
 }
 
+bool Controller::may_be_worth_below(const InFlight& flight) const {
+  return flight.n_frame < limits_.most_frames && link_.is_known() && price_ > 0 &&
+         flight.probability * link_.rtt_ms() > kLeastSaved * (head_.at(1) + link_.at(1));
+}
+
 uint32_t Controller::rows_worth_below(const InFlight& flight, const Draft& draft) const {
-  if (flight.n_frame >= limits_.most_frames || !link_.is_known() || price_ == 0) return 0;
+  if (!may_be_worth_below(flight)) return 0;
   const uint32_t most = std::min(limits_.most_rows, 2 * reach_ + 1);
   const double p = flight.probability;
-  if (p <= 0) return 0;
   // Rows cost as much where they die, and bring something only where the leaf is right.
   Cuts cuts;
   cut(draft, 0, Costs::expected, cuts);

@@ -1,8 +1,8 @@
-// Owns: how many rows a step should carry, how many of them the tail should see at once and when a
-// further frame should follow one in flight: the most tokens a second, by what frames have cost and
-// what drafts are worth. Measures nothing itself: it is told, so it runs on any clock, and what it
-// decides depends on what it was told alone. It never changes the wire's type (DESIGN §7).
-// One thread; allocates nothing.
+// Owns: how many rows a step should carry, in how many frames, how many of them the tail should see
+// at once and when a further frame should follow those in flight: the most tokens a second, by what
+// frames have cost and what drafts are worth. Measures nothing itself: it is told, so it runs on
+// any clock, and what it decides depends on what it was told alone. It never changes the wire's
+// type (DESIGN §7). One thread; allocates nothing.
 #pragma once
 
 #include <array>
@@ -38,6 +38,18 @@ struct InFlight {
   double probability = 0;  // that the walk will reach the leaf
 };
 
+// How a draft is sent: its first end[0] rows with the last token, up to end[1] in a frame right
+// behind, and so on. The frames are answered one after another, so a walk that ends in the likelier
+// rows, as most do, has not waited for the others.
+struct DraftParts {
+  static constexpr uint32_t kMost = 3;
+  uint32_t n_part = 1;
+  std::array<uint32_t, kMost> end{};
+
+  static DraftParts whole(uint32_t n_row) { return {1, {n_row}}; }
+  uint32_t n_row() const { return end[n_part - 1]; }
+};
+
 // What a frame of so many rows is expected to cost.
 struct FrameEstimate {
   double head_ms = 0;
@@ -56,9 +68,13 @@ class Controller {
   // The most rows worth drafting now (without the last token's).
   uint32_t budget() const;
   // How many of the draft's rows to send beside the last token's: a cut of it, from the front.
-  uint32_t rows_worth(const Draft& draft);
+  uint32_t rows_worth(const Draft& draft) { return parts_worth(draft, 1).n_row(); }
+  // …in at most so many frames.
+  DraftParts parts_worth(const Draft& draft, uint32_t most_parts);
   // How many rows of a frame below the leaf of those in flight to send now; 0: none is worth it.
   // The draft's probabilities are those given that the leaf is right.
+  // Never where may_be_worth_below() says so without a draft.
+  bool may_be_worth_below(const InFlight& flight) const;
   uint32_t rows_worth_below(const InFlight& flight, const Draft& draft) const;
   // How many rows of the likeliest path the tail should see in one batch (at least 1): path[0] is
   // the row where the walk stands (1), the others' probabilities are given that.
@@ -80,8 +96,12 @@ class Controller {
   static constexpr uint32_t kRecent = 16;
   enum class Costs { expected, hoped };
 
-  // What cuts of a draft are expected to bring and to take in the tail, by rows of it.
+  // What cuts of a draft are expected to bring and to take in the tail, by rows of it; and how it
+  // was sent.
   struct Cuts {
+    DraftParts parts;
+    std::array<float, kMostRows> probability{};
+    std::array<int32_t, kMostRows> parent;
     uint32_t n_row = 0;
     uint32_t n_last = 1;                           // 1: the last token's row goes along
     std::array<float, kMostRows + 1> tokens;       // at once
@@ -95,6 +115,13 @@ class Controller {
   static double worth(const Cuts& cuts, uint32_t n, const FrameMs& frame_ms, double price);
   static uint32_t best(const Cuts& cuts, uint32_t most, const FrameMs& frame_ms, double price);
   void set_price(const FrameMs& frame_ms, uint32_t most);
+  double rest_ms(uint32_t n_row, double reach) const;
+  double parts_ms(const Cuts& cuts, const DraftParts& parts, const FrameMs& frame_ms) const;
+  double best_parts(const Cuts& cuts, uint32_t n_row, uint32_t most, uint32_t most_parts,
+                    const FrameMs& frame_ms, double price, DraftParts& best) const;
+  double parts_price(const FrameMs& frame_ms) const;
+  DraftParts choose_parts(const Cuts& cuts, uint32_t n, uint32_t most, uint32_t most_parts,
+                          const FrameMs& frame_ms) const;
   uint32_t explore(const Draft& draft, const Cuts& cuts, const FrameMs& frame_ms, uint32_t n,
                    uint32_t most);
 

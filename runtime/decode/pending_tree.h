@@ -3,9 +3,10 @@
 // token is. Allocates nothing once warm. Not thread-safe.
 //
 // The text ends with its last token, whose row is the tree's root: rows()[0]. A frame hangs from
-// the text or from a row of a frame before it. When the walk leaves a frame, the tree goes on from
-// the row that it came to; frames that lose all of their rows are dead, and only their replies
-// remain.
+// the text or from a row of a frame before it; the rest of a draft, which follows the likelier part
+// of it in frames of its own, from any of that part's rows. When the walk leaves a frame, the tree
+// goes on from the row that it came to; frames that lose all of their rows are dead, and only their
+// replies remain.
 #pragma once
 
 #include <array>
@@ -39,7 +40,10 @@ struct PendingFrame {
   uint32_t n_sent = 0;
   size_t n_text = 0;            // tokens before its first guess
   bool has_last_token = false;  // its first row is the text's last token
-  Draft draft;                  // as sent
+  // A part of the draft of the frame before, with nothing of its own but rows, until the walk comes
+  // to it: then it has what is left of that draft.
+  bool is_rest = false;
+  Draft draft;  // as sent, with what follows in other frames
 
   // What it cost so far.
   std::chrono::steady_clock::time_point submitted;
@@ -50,7 +54,7 @@ struct PendingFrame {
 class PendingTree {
  public:
   // Room for frames of so many rows in all.
-  void reserve(uint32_t n_row) { rows_.reserve(n_row); }
+  void reserve(uint32_t n_row);
   void clear();  // owes nothing
 
   std::span<PendingRow> rows() { return rows_; }
@@ -69,11 +73,13 @@ class PendingTree {
   uint32_t n_live() const;
   PendingFrame& frame(uint32_t i) { return frames_[(oldest_ + i) % kReplyWindow]; }
 
-  // A frame of the text's last token and the draft below it, in an empty tree; or of a draft below
-  // the row `base`. Takes `draft` and gives another one back for its memory. Requires fewer than
-  // kReplyWindow owed.
-  PendingFrame& add(uint32_t last_token, uint32_t position, Draft& draft);
+  // A frame of the text's last token and the first `n_first` rows of the draft below it, in an
+  // empty tree; or of a draft below the row `base`. Takes `draft` and gives another one back for
+  // its memory. Requires fewer than kReplyWindow owed.
+  PendingFrame& add(uint32_t last_token, uint32_t position, Draft& draft, uint32_t n_first);
   PendingFrame& add_below(uint32_t base, Draft& draft);
+  // A frame of the next `n_row` rows of the draft that add() took, before anything else is added.
+  PendingFrame& add_rest(uint32_t n_row);
   // The oldest frame's reply has come: its place is free. Its rows stay in the tree.
   void pop();
 
@@ -89,7 +95,9 @@ class PendingTree {
   void forget_dead();
 
  private:
-  PendingFrame& add_rows(uint32_t base, Draft& draft, uint32_t first);
+  PendingFrame& add_frame(uint32_t first);
+  void add_rows(uint32_t base, const Draft& draft, size_t begin, size_t end);
+  void take_rest_of_draft();
 
   std::vector<PendingRow> rows_;  // a parent stands before its children
   std::vector<int32_t> moved_to_;

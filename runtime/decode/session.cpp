@@ -254,17 +254,14 @@ Status Session::replay_chunk(LayerRun& head, std::span<const uint32_t> tokens) {
 Status Session::replay_frame(LayerRun& head, PendingFrame& frame) {
   const std::span<PendingRow> rows = pending_.rows_of(frame);
   ids_.clear();
-  parents_.clear();
   for (uint32_t i = 0; i < frame.n_row; ++i) {
     ids_.push_back(rows[i].token);
-    parents_.push_back(std::max(rows[i].parent - static_cast<int32_t>(frame.first), -1));
     rows[i].body_id = next_body_id_ + i;
   }
-  const RowId text_end = head.timeline().last_committed();
   TimelineRequest request;
   request.append =
       Frame{.first = next_body_id_,
-            .base = rows[0].parent < 0 ? text_end : pending_.row(rows[0].parent).body_id,
+            .base = hang(frame, &PendingRow::body_id, head.timeline().last_committed()),
             .n_row = frame.n_row,
             .parents = parents_};
   SPLITD_TRY(embed(ids_));

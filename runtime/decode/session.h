@@ -72,7 +72,7 @@ struct Generated {
   double decode_ms = 0;
 
   uint64_t n_step = 0;        // frames that brought text
-  uint64_t n_vain_frame = 0;  // …and those below a leaf that was wrong
+  uint64_t n_vain_frame = 0;  // …and those to which the walk never came
   uint64_t n_row = 0;         // rows sent in all of them
   uint32_t most_frames = 0;   // that were in flight at once and could still become text
   double draft_ms = 0;
@@ -156,7 +156,10 @@ class Session {
   void trim_draft(uint32_t position);
   Status fill(Task& task);
   Status send_first(Task& task);
+  uint32_t most_drafted(const Task& task) const;
+  DraftParts choose_parts(Task& task);
   Result<bool> send_below_leaf(Task& task);
+  RowId hang(const PendingFrame& frame, RowId PendingRow::*id, RowId text_end);
   Status send_frame(Task& task, PendingFrame& frame, std::chrono::steady_clock::time_point start);
   Status take_reply(Task& task);
   Status walk(Task& task);
@@ -207,6 +210,7 @@ class Session {
   bool rewind_due_ = false;  // the body has not been told that its text is no longer than tokens_
 
   PendingTree pending_;
+  std::chrono::steady_clock::time_point dead_reply_;  // when the last one came
   std::vector<uint32_t> text_;  // tokens_, and what is known beyond: the text as it is read
   Draft draft_;
   uint32_t end_position_ = 0;  // rows from here on could not add a token
@@ -218,7 +222,7 @@ class Session {
     bool alone = false;
     RowId head_id = 0;
   } keep_;
-  std::vector<int32_t> parents_;
+  std::vector<int32_t> parents_;  // of a frame's rows
   std::vector<uint32_t> ids_;     // tokens to embed
   StageReply reply_;              // its rows: hidden states of the frame at hand, from the body
   std::vector<float> rows_;       // on their way through head or tail

@@ -174,16 +174,43 @@ Status Session::fill(Task& task) {
 }
 
 Status Session::send_first(Task& task) {
-  const Clock::time_point start = Clock::now();
+  Clock::time_point start = Clock::now();
   draft_.clear();
+  DraftParts parts;
   if (task.options.drafter != nullptr) {
-    SPLITD_TRY(draft(task, 0, std::min(pipeline_.max_rows, shape_.max_pending) - 1));
-    if (Controller* const controller = task.options.controller) {
-      draft_.cut(controller->rows_worth(draft_));
-    }
+    SPLITD_TRY(draft(task, 0, most_drafted(task)));
+    parts = choose_parts(task);
   }
+  draft_.cut(parts.n_row());
   const auto position = static_cast<uint32_t>(text_.size() - 1);
-  return send_frame(task, pending_.add(text_.back(), position, draft_), start);
+  SPLITD_TRY(send_frame(task, pending_.add(text_.back(), position, draft_, parts.end[0]), start));
+  for (uint32_t i = 1; i < parts.n_part; ++i) {
+    start = Clock::now();
+    PendingFrame& rest = pending_.add_rest(parts.end[i] - parts.end[i - 1]);
+    SPLITD_TRY(send_frame(task, rest, start));
+  }
+  return {};
+}
+
+// Rows that may be drafted below the text's end: of one frame, or of all that a draft may be sent
+// in.
+uint32_t Session::most_drafted(const Task& task) const {
+  const uint32_t frame = std::min(pipeline_.max_rows, shape_.max_pending);
+  const Controller* const controller = task.options.controller;
+  if (controller == nullptr || !is_far()) return frame - 1;
+  return std::min(shape_.max_pending, frame * DraftParts::kMost) - 1;
+}
+
+// How the draft is sent.
+DraftParts Session::choose_parts(Task& task) {
+  Controller* const controller = task.options.controller;
+  if (controller == nullptr) return DraftParts::whole(static_cast<uint32_t>(draft_.size()));
+  // What somebody wants to see is seen with the first part.
+  const bool one = std::any_of(draft_.wanted.begin(), draft_.wanted.end(),
+                               [](uint8_t wanted) { return wanted != 0; });
+  if (one) return DraftParts::whole(controller->rows_worth(draft_));
+  return controller->parts_worth(
+      draft_, pipeline_.most_frames - std::min(pipeline_.most_frames, pending_.n_owed()));
 }
 
 // False: there is no room, or nothing that is worth it.
@@ -192,37 +219,50 @@ Result<bool> Session::send_below_leaf(Task& task) {
   if (task.options.drafter == nullptr || room == 0) return false;
   const Clock::time_point start = Clock::now();
   const uint32_t leaf = pending_.likeliest_leaf(0);
+  const Controller* const controller = task.options.controller;
+  const InFlight flight{.n_frame = pending_.n_owed(),
+                        .n_row = pending_.n_row(),
+                        .probability = static_cast<double>(pending_.row(leaf).probability)};
+  if (controller != nullptr && !controller->may_be_worth_below(flight)) return false;
   SPLITD_TRY(draft(task, leaf, room));
-  if (const Controller* controller = task.options.controller) {
-    const InFlight flight{.n_frame = pending_.n_owed(),
-                          .n_row = pending_.n_row(),
-                          .probability = static_cast<double>(pending_.row(leaf).probability)};
-    draft_.cut(controller->rows_worth_below(flight, draft_));
-  }
+  if (controller != nullptr) draft_.cut(controller->rows_worth_below(flight, draft_));
   if (draft_.size() == 0) return false;
   SPLITD_TRY(send_frame(task, pending_.add_below(leaf, draft_), start));
   return true;
 }
 
+// Below what the frame's rows hang, to parents_; the base. Ids ascend, so the last one can be it.
+RowId Session::hang(const PendingFrame& frame, RowId PendingRow::*id, RowId text_end) {
+  const std::span<PendingRow> rows = pending_.rows_of(frame);
+  const auto first = static_cast<int32_t>(frame.first);
+  const auto above = [&](const PendingRow& row) {
+    return row.parent < 0 ? text_end : pending_.row(row.parent).*id;
+  };
+  RowId base = 0;
+  for (const PendingRow& row : rows) {
+    if (row.parent < first) base = std::max(base, above(row));
+  }
+  parents_.clear();
+  for (const PendingRow& row : rows) {
+    parents_.push_back(row.parent < first ? -1 - static_cast<int32_t>(base - above(row))
+                                          : row.parent - first);
+  }
+  return base;
+}
+
 // Runs the frame's rows through the head and hands them to the body, with what it is to keep.
 Status Session::send_frame(Task& task, PendingFrame& frame, Clock::time_point start) {
   const std::span<PendingRow> rows = pending_.rows_of(frame);
-  parents_.clear();
   ids_.clear();
-  for (const PendingRow& row : rows) {
-    const int32_t parent = row.parent - static_cast<int32_t>(frame.first);
-    parents_.push_back(std::max(parent, -1));
-    ids_.push_back(row.token);
-  }
+  for (const PendingRow& row : rows) ids_.push_back(row.token);
   SPLITD_TRY(embed(ids_));
-  const PendingRow* base = rows[0].parent < 0 ? nullptr : &pending_.row(rows[0].parent);
   const RowId text_end = keep_.is_due ? keep_.head_id : head_.timeline().last_committed();
   TimelineRequest request;
   request.edit = keep_.is_due ? Edit::keep : Edit::none;
   request.keep = keep_.head_id;
   request.alone = keep_.alone;
   request.append = Frame{.first = head_.timeline().next_id(),
-                         .base = base == nullptr ? text_end : base->head_id,
+                         .base = hang(frame, &PendingRow::head_id, text_end),
                          .n_row = frame.n_row,
                          .parents = parents_};
   SPLITD_TRY(head_.run(request, rows_.data(), [this] { return go_on(); }));
@@ -230,7 +270,8 @@ Status Session::send_frame(Task& task, PendingFrame& frame, Clock::time_point st
 
   request.keep = keep_.is_root ? pending_.row(0).body_id : body_ids_.back();
   request.append->first = next_body_id_;
-  request.append->base = base == nullptr ? body_ids_.back() : base->body_id;
+  request.append->base = hang(frame, &PendingRow::body_id, body_ids_.back());
+  request.append->parents = parents_;
   for (uint32_t i = 0; i < frame.n_row; ++i) rows[i].body_id = next_body_id_ + i;
   frame.head_ms = ms_since(start);
   frame.submitted = Clock::now();
@@ -257,6 +298,7 @@ Status Session::take_reply(Task& task) {
     }
     if (pending_.frame(0).n_row > 0) break;
     pending_.pop();
+    dead_reply_ = Clock::now();
   }
   const PendingFrame& frame = pending_.frame(0);
   for (const PendingRow& row : pending_.rows_of(frame)) {
@@ -272,7 +314,7 @@ Status Session::take_reply(Task& task) {
                          .head_ms = frame.head_ms,
                          .wait_ms = ms_since(frame.submitted),
                          .body_ms = reply_.body_ms,
-                         .alone = frame.is_alone,
+                         .alone = frame.is_alone && ms_since(dead_reply_) > reply_.body_ms + 1,
                          .bytes_up = reply_.bytes_up,
                          .bytes_down = reply_.bytes_down});
   }

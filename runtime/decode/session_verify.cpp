@@ -155,7 +155,7 @@ void Session::show_frames(Task& task, uint32_t row, int32_t child) {
   if (child >= 0 || !task.more) return;
   for (uint32_t i = 1; i < pending_.n_owed(); ++i) {
     const PendingFrame& next = pending_.frame(i);
-    if (next.n_row == 0) continue;
+    if (next.n_row == 0 || next.is_rest) continue;  // a rest was shown with its draft
     if (pending_.row(next.first).parent == static_cast<int32_t>(row)) show(task, next);
     return;
   }

@@ -14,6 +14,13 @@ static std::string row_text(RowId id) {
   return id == kNoRow ? "none" : std::to_string(id);
 }
 
+static constexpr uint32_t kDead = UINT32_MAX;  // no row's position
+
+// How far before the base a row's id lies that Frame::parents names by a negative number.
+static uint32_t parents_back(int32_t parent) {
+  return static_cast<uint32_t>(-1 - parent);
+}
+
 Timeline::Timeline(uint32_t n_ctx, uint32_t max_pending, RowId next_id)
     : n_ctx_(n_ctx),
       max_pending_(max_pending),
@@ -26,6 +33,7 @@ Timeline::Timeline(uint32_t n_ctx, uint32_t max_pending, RowId next_id)
   moves_.reserve(max_pending);
   path_.reserve(max_pending);
   rows_.reserve(std::max(n_ctx, max_pending));
+  positions_.reserve(std::max(n_ctx, max_pending));
   killed_.reserve(n_ctx + max_pending);
   // Popped from the back: the lowest slot first.
   std::iota(free_slots_.rbegin(), free_slots_.rend(), n_ctx);
@@ -85,9 +93,14 @@ Status Timeline::check_parents(const Frame& frame) const {
   }
   for (size_t i = 0; i < frame.parents.size(); ++i) {
     const int32_t parent = frame.parents[i];
-    if (parent < -1 || parent >= static_cast<int64_t>(i)) {
+    if (parent >= static_cast<int64_t>(i)) {
       return usage_error("parents[" + std::to_string(i) + "] is " + std::to_string(parent) +
-                         "; -1 or an earlier row of the frame is accepted");
+                         "; an earlier row of the frame or a negative number is accepted");
+    }
+    if (parent < -1 && (frame.base == kNoRow || frame.base < parents_back(parent))) {
+      return usage_error("parents[" + std::to_string(i) + "] is " + std::to_string(parent) +
+                         "; the base is " + row_text(frame.base) +
+                         ", which has no such row before it");
     }
     if (frame.commit && parent != static_cast<int32_t>(i) - 1) {
       return usage_error("parents: only a chain can be committed at once");
@@ -114,48 +127,55 @@ Timeline::After Timeline::after_edit(const TimelineRequest& request) {
   return {last_committed(), n_committed(), n_pending()};
 }
 
-// Where the rows of a frame hang after the edit: their first position, or nothing when the base is
-// dead and the rows will be born dead.
-Result<std::optional<uint32_t>> Timeline::frame_start(const TimelineRequest& request,
-                                                      const After& after) const {
-  const RowId base = request.append->base;
-  const auto start = [](uint32_t position) { return std::optional<uint32_t>(position); };
-  if (base == after.last) return start(after.n_committed);
-  if (base != kNoRow && base >= next_id_) {
-    return usage_error("base " + row_text(base) + ": no such row yet");
+// The position of a row below `row` after the edit, or nothing when `row` is dead by then.
+Result<std::optional<uint32_t>> Timeline::position_below(RowId row, const TimelineRequest& request,
+                                                         const After& after) const {
+  const auto below = [](uint32_t position) { return std::optional<uint32_t>(position); };
+  if (row == after.last) return below(after.n_committed);
+  if (row != kNoRow && row >= next_id_) {
+    return usage_error("base " + row_text(row) + ": no such row yet");
   }
-  bool committed = base == kNoRow;
-  if (const Pending* row = find_pending(base)) {
-    if (marks_[static_cast<size_t>(row - pending_.data())] != 0) return start(row->position + 1);
+  bool committed = row == kNoRow;
+  if (const Pending* pending = find_pending(row)) {
+    if (marks_[static_cast<size_t>(pending - pending_.data())] != 0) {
+      return below(pending->position + 1);
+    }
     for (RowId id = request.edit == Edit::keep ? request.keep : kNoRow; id != kNoRow;) {
       const Pending* above = find_pending(id);
       if (above == nullptr) break;
-      committed = committed || id == base;
+      committed = committed || id == row;
       id = above->parent;
     }
-  } else if (base != kNoRow) {
-    const auto at = std::lower_bound(committed_.begin(), committed_.end(), base);
-    committed =
-        at != committed_.end() && *at == base && at - committed_.begin() < after.n_committed;
+  } else if (row != kNoRow) {
+    const auto at = std::lower_bound(committed_.begin(), committed_.end(), row);
+    committed = at != committed_.end() && *at == row && at - committed_.begin() < after.n_committed;
   }
   if (committed) {
-    return usage_error("base " + row_text(base) + ": earlier than the last committed row " +
+    return usage_error("base " + row_text(row) + ": earlier than the last committed row " +
                        row_text(after.last) + "; rewind first");
   }
   return std::optional<uint32_t>();
 }
 
-// Rows on the longest path of the frame.
-uint32_t Timeline::frame_depth(const Frame& frame) {
-  if (frame.parents.empty() || frame.commit) return frame.n_row;
-  uint32_t deepest = 0;
-  path_.assign(frame.parents.size(), 0);
-  for (size_t i = 0; i < frame.parents.size(); ++i) {
-    const int32_t parent = frame.parents[i];
-    path_[i] = parent < 0 ? 1 : path_[static_cast<size_t>(parent)] + 1;
-    deepest = std::max(deepest, path_[i]);
+// Where the rows of the request's frame come to stand, to positions_.
+Status Timeline::place_rows(const TimelineRequest& request, const After& after) {
+  const Frame& frame = *request.append;
+  SPLITD_ASSIGN(const std::optional<uint32_t> start, position_below(frame.base, request, after));
+  positions_.clear();
+  for (uint32_t i = 0; i < frame.n_row; ++i) {
+    const int32_t parent = frame.parents.empty() ? static_cast<int32_t>(i) - 1 : frame.parents[i];
+    if (parent >= 0) {
+      const uint32_t above = positions_[static_cast<size_t>(parent)];
+      positions_.push_back(above == kDead ? kDead : above + 1);
+    } else if (parent == -1) {
+      positions_.push_back(start.value_or(kDead));
+    } else {
+      SPLITD_ASSIGN(const std::optional<uint32_t> position,
+                    position_below(frame.base - parents_back(parent), request, after));
+      positions_.push_back(position.value_or(kDead));
+    }
   }
-  return deepest;
+  return {};
 }
 
 Status Timeline::check_frame(const TimelineRequest& request) {
@@ -176,31 +196,37 @@ Status Timeline::check_frame(const TimelineRequest& request) {
   }
   SPLITD_TRY(check_parents(frame));
   const After after = after_edit(request);
-  SPLITD_ASSIGN(const std::optional<uint32_t> start, frame_start(request, after));
-  if (!start) return {};
+  SPLITD_TRY(place_rows(request, after));
+  uint32_t n_live = 0, end = 0;
+  for (const uint32_t position : positions_) {
+    if (position == kDead) continue;
+    ++n_live;
+    end = std::max(end, position + 1);
+  }
+  if (n_live == 0) return {};
   if (frame.commit && frame.base != after.last) {
     return usage_error("commit: the base is " + row_text(frame.base) +
                        "; the last committed row is " + row_text(after.last));
   }
-  if (frame.bulk && *start % kBulkRows != 0) {
-    return usage_error("bulk: from position " + std::to_string(*start) + "; multiples of " +
+  if (frame.bulk && positions_[0] % kBulkRows != 0) {
+    return usage_error("bulk: from position " + std::to_string(positions_[0]) + "; multiples of " +
                        std::to_string(kBulkRows) + " are accepted");
   }
-  const uint32_t depth = frame_depth(frame);
-  if (depth > n_ctx_ - *start) {
-    return usage_error("the frame needs " + std::to_string(uint64_t{*start} + depth) +
-                       " positions; the session has " + std::to_string(n_ctx_));
+  if (end > n_ctx_) {
+    return usage_error("the frame needs " + std::to_string(end) + " positions; the session has " +
+                       std::to_string(n_ctx_));
   }
-  if (!frame.commit && frame.n_row > max_pending_ - after.n_pending) {
+  if (!frame.commit && n_live > max_pending_ - after.n_pending) {
     return usage_error(std::to_string(after.n_pending) + " pending rows and " +
-                       std::to_string(frame.n_row) + " new ones; the session has room for " +
+                       std::to_string(n_live) + " new ones; the session has room for " +
                        std::to_string(max_pending_));
   }
   return {};
 }
 
 bool Timeline::lives_after(const TimelineRequest& request) {
-  return frame_start(request, after_edit(request))->has_value();
+  return place_rows(request, after_edit(request)).ok() &&
+         std::find(positions_.begin(), positions_.end(), kDead) == positions_.end();
 }
 
 void Timeline::free_slot(const Pending& row) {
@@ -277,22 +303,24 @@ uint32_t Timeline::take_slot(uint32_t position) {
 
 void Timeline::append(const Frame& frame) {
   next_id_ += frame.n_row;
-  const Pending* base = frame.base == last_committed() ? nullptr : find_pending(frame.base);
-  const bool born_dead = frame.base != last_committed() && base == nullptr;
-  const uint32_t start = base != nullptr ? base->position + 1 : n_committed();
   for (uint32_t i = 0; i < frame.n_row; ++i) {
     const int32_t parent = frame.parents.empty() ? static_cast<int32_t>(i) - 1 : frame.parents[i];
-    RowPlace row{
-        .id = frame.first + i, .parent = frame.base, .position = start, .born_dead = born_dead};
+    RowPlace row{.id = frame.first + i};
     if (parent >= 0) {
       const RowPlace& above = rows_[static_cast<size_t>(parent)];
       row.parent = above.id;
       row.position = above.position + 1;
+      row.born_dead = above.born_dead;
+    } else {
+      row.parent = parent == -1 ? frame.base : frame.base - parents_back(parent);
+      const Pending* above = row.parent == last_committed() ? nullptr : find_pending(row.parent);
+      row.position = above != nullptr ? above->position + 1 : n_committed();
+      row.born_dead = row.parent != last_committed() && above == nullptr;
     }
-    if (frame.commit && !born_dead) {
+    if (frame.commit && !row.born_dead) {
       row.slot = row.position;
       committed_.push_back(row.id);
-    } else if (!born_dead) {
+    } else if (!row.born_dead) {
       row.slot = take_slot(row.position);
       pending_.push_back({row.id, row.parent, row.position, row.slot});
     }

@@ -24,14 +24,16 @@ inline constexpr RowId kNoRow = UINT32_MAX;  // the place before the first row; 
 // Rows of a bulk chunk, which begins at a multiple of as many positions (DESIGN §5).
 inline constexpr uint32_t kBulkRows = 256;
 
-// New rows: a tree that hangs from one base row.
+// New rows: a tree that hangs from one base row, or branches that hang from it and from rows with
+// ids before it.
 struct Frame {
   RowId first = 0;      // ids are first, first + 1, …: consecutive over the session, never reused
   RowId base = kNoRow;  // the last committed row, or a pending one
   uint32_t n_row = 0;
-  std::span<const int32_t> parents = {};  // index in this frame, −1 is the base; empty for a chain
-  bool commit = false;                    // a chain that is committed at once
-  bool bulk = false;                      // …a bulk chunk, computed as one where that is known
+  // Index in this frame; −1 is the base, −1 − k the row with the id base − k. Empty for a chain.
+  std::span<const int32_t> parents = {};
+  bool commit = false;  // a chain that is committed at once
+  bool bulk = false;    // …a bulk chunk, computed as one where that is known
   // Nobody reads what the model's last layer makes of so many of its first rows: whoever has that
   // layer may leave them as they were before it. Not on the wire.
   uint32_t n_unread = 0;
@@ -68,8 +70,8 @@ class Timeline {
   // Whether `apply` may be called; the message names the field, its value and what would do.
   [[nodiscard]] Status check(const TimelineRequest& request);
 
-  // Whether the rows of its frame would live: false when its base is dead by then. Requires
-  // check(request).ok() and a frame.
+  // Whether all rows of its frame would live: false when one hangs from a row that is dead by then.
+  // Requires check(request).ok() and a frame.
   [[nodiscard]] bool lives_after(const TimelineRequest& request);
 
   // What a request did; the spans hold until the next apply. Moves are to be carried out in their
@@ -115,9 +117,9 @@ class Timeline {
   Status check_edit(const TimelineRequest& request) const;
   Status check_frame(const TimelineRequest& request);
   After after_edit(const TimelineRequest& request);
-  Result<std::optional<uint32_t>> frame_start(const TimelineRequest& request,
-                                              const After& after) const;
-  uint32_t frame_depth(const Frame& frame);
+  Result<std::optional<uint32_t>> position_below(RowId row, const TimelineRequest& request,
+                                                 const After& after) const;
+  Status place_rows(const TimelineRequest& request, const After& after);
   Status check_parents(const Frame& frame) const;
   uint32_t mark_below(RowId id);
   void commit_path(RowId id, bool alone);
@@ -139,6 +141,8 @@ class Timeline {
   std::vector<RowPlace> rows_;
   std::vector<RowId> killed_;
   std::vector<uint32_t> path_;  // scratch: indices into pending_
+  // What check() found of a frame: by row its position, or that it is dead.
+  std::vector<uint32_t> positions_;
 };
 
 }  // namespace splitd

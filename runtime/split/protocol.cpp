@@ -322,7 +322,8 @@ Result<StageRequest> MessageReader::step() {
     frame.base = fields.integer("base", 0u, kMostU32 - 1, kNoRow);
     frame.commit = fields.boolean("commit");
     frame.bulk = fields.boolean("bulk");
-    fields.integers("parents", frame.n_row, -1, static_cast<int32_t>(kMostFrameRows), parents_);
+    fields.integers("parents", frame.n_row, std::numeric_limits<int32_t>::min(),
+                    static_cast<int32_t>(kMostFrameRows), parents_);
     if (!parents_.empty() && parents_.size() != frame.n_row) {
       fields.refuse("parents", "has " + std::to_string(parents_.size()) + " items",
                     std::to_string(frame.n_row) + ", as many as \"n\"");

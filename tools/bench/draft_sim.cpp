@@ -7,8 +7,8 @@
 //
 //   draft_sim record MODEL PROMPTS OUT [TEMPERATURE [N]]
 //   draft_sim replay MODEL TRACES DRAFTER [name=value …]
-//     rtt=80.5 link=0.2 (ms a row, both ways) frames=6 half=0|1 (every other text) warm=0|1
-//     type=NAME text=1 (each text too) judged=1 (claimed against true)
+//     rtt=80.5 link=0.2 (ms a row, both ways) frames=6 parts=3 (of a draft) half=0|1 (every other
+//     text) warm=0|1 type=NAME text=1 (each text too) judged=1 (claimed against true)
 #include <algorithm>
 #include <array>
 #include <chrono>
@@ -40,7 +40,7 @@ double ratio(double n) {
 
 struct Options {
   double rtt = 80.5, link = 0.2;
-  uint32_t frames = 6;
+  uint32_t frames = 6, parts = DraftParts::kMost;
   int half = -1;
   bool warm = false, text = false, judged = false;
   std::string type;
@@ -147,17 +147,23 @@ class Replay {
 
   void fill() {
     if (pending_.empty()) {
-      draft(0, 31);
-      draft_.cut(controller_.rows_worth(draft_));
-      send(pending_.add(trace_.text[n_ - 1], static_cast<uint32_t>(n_ - 1), draft_));
+      draft(0, 32 * options_.parts - 1);
+      const DraftParts parts = controller_.parts_worth(draft_, options_.parts);
+      draft_.cut(parts.n_row());
+      const auto position = static_cast<uint32_t>(n_ - 1);
+      send(pending_.add(trace_.text[position], position, draft_, parts.end[0]));
+      for (uint32_t i = 1; i < parts.n_part; ++i) {
+        send(pending_.add_rest(parts.end[i] - parts.end[i - 1]));
+      }
     }
     while (pending_.n_owed() < std::min(kReplyWindow, options_.frames)) {
       const uint32_t room = std::min(32u, 128 - pending_.n_row());
       const uint32_t leaf = pending_.likeliest_leaf(0);
-      draft(leaf, room);
       const InFlight flight{.n_frame = pending_.n_owed(),
                             .n_row = pending_.n_row(),
                             .probability = static_cast<double>(pending_.row(leaf).probability)};
+      if (!controller_.may_be_worth_below(flight)) break;
+      draft(leaf, room);
       draft_.cut(controller_.rows_worth_below(flight, draft_));
       if (draft_.size() == 0) break;
       send(pending_.add_below(leaf, draft_));
@@ -379,6 +385,7 @@ Result<int> run(int argc, char** argv) {
     if (key == "rtt") options.rtt = value;
     if (key == "link") options.link = value;
     if (key == "frames") options.frames = static_cast<uint32_t>(value);
+    if (key == "parts") options.parts = static_cast<uint32_t>(value);
     if (key == "half") options.half = static_cast<int>(value);
     if (key == "warm") options.warm = value != 0;
     if (key == "type") options.type = word.substr(equals + 1);

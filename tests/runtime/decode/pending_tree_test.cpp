@@ -27,7 +27,7 @@ TEST(PendingTree, FramesFollowOneAnother) {
   draft.add(10, -1, 0.8F);
   draft.add(11, 0, 0.4F);
   draft.add(20, -1, 0.1F);
-  tree.add(5, 7, draft);
+  tree.add(5, 7, draft, 3);
   EXPECT_EQ(draft.size(), 0u);
   EXPECT_EQ(tree.frame(0).n_text, 8u);
   EXPECT_TRUE(tree.frame(0).has_last_token);
@@ -59,12 +59,45 @@ TEST(PendingTree, FramesFollowOneAnother) {
   EXPECT_EQ(tree.n_owed(), 0u);
 }
 
+// What is left of a draft whose rest the walk came to.
+TEST(PendingTree, TheRestOfADraftFollows) {
+  PendingTree tree;
+  Draft draft;
+  draft.add(10, -1, 0.6F);
+  draft.add(11, 0, 0.4F);
+  draft.add(20, -1, 0.2F);  // the rest: below the last token, …
+  draft.add(12, 1, 0.2F);   // …below a row of the first part
+  draft.add(21, 2, 0.1F);   // …and of its own
+  draft.add(22, 2, 0.05F);
+  tree.add(5, 7, draft, 2);
+  tree.add_rest(3);
+  tree.add_rest(1);
+  EXPECT_EQ(tree.frame(0).n_row, 3u);
+  EXPECT_EQ(tree.frame(0).draft.size(), 6u);
+  EXPECT_TRUE(tree.frame(0).is_alone);
+  EXPECT_TRUE(tree.frame(1).is_rest);
+  EXPECT_EQ(path_to(tree, 4), (Path{5, 10, 11, 12}));
+  EXPECT_EQ(path_to(tree, 6), (Path{5, 20, 22}));
+  ASSERT_EQ(tree.child(0, 20), 3);
+  tree.go_on_from(3);
+  tree.pop();
+  EXPECT_FALSE(tree.frame(0).is_rest);
+  EXPECT_TRUE(tree.frame(0).has_last_token);
+  EXPECT_EQ(tree.frame(0).n_text, 9u);
+  EXPECT_EQ(tree.frame(0).n_row, 2u);
+  EXPECT_TRUE(tree.frame(1).is_rest);
+  EXPECT_EQ(tree.row(0).draft_row, -1);
+  EXPECT_EQ(tree.frame(0).draft.tokens, (std::vector<uint32_t>{21, 22}));
+  EXPECT_EQ(tree.frame(0).draft.parents, (std::vector<int32_t>{-1, -1}));
+  EXPECT_FLOAT_EQ(tree.frame(0).draft.probabilities[1], 0.25F);
+}
+
 // Random frames below random leaves; walks that go on or end. Every row carries its path in a name
 // of its own, so that whatever moves can be told.
 TEST(PendingTree, RowsAndFramesStayTogether) {
   std::mt19937 random(3);
   const auto below = [&](uint32_t n) { return static_cast<uint32_t>(random() % n); };
-  uint32_t n_went_on = 0, n_survived = 0;
+  uint32_t n_went_on = 0, n_survived = 0, n_rest = 0;
   PendingTree tree;
   std::map<RowId, Path> paths;         // by body_id: tokens since the text began
   std::map<RowId, uint32_t> frame_of;  // … and the number of its frame
@@ -74,23 +107,35 @@ TEST(PendingTree, RowsAndFramesStayTogether) {
   for (int turn = 0; turn < 3000; ++turn) {
     if (tree.empty() || (tree.n_owed() < kReplyWindow - 1 && below(2) == 0)) {
       Draft draft;
-      for (uint32_t i = 0, n = below(6) + (tree.empty() ? 0 : 1); i < n; ++i) {
+      const uint32_t n_draft = below(6) + (tree.empty() ? 0 : 1);
+      for (uint32_t i = 0; i < n_draft; ++i) {
         draft.add(100 * next_id + i, static_cast<int32_t>(below(i + 1)) - 1, 0.5F);
       }
-      const bool first = tree.empty();
-      PendingFrame& frame =
-          first ? tree.add(text.back(), static_cast<uint32_t>(text.size() - 1), draft)
-                : tree.add_below(tree.likeliest_leaf(0), draft);
-      for (PendingRow& row : tree.rows_of(frame)) {
-        row.body_id = next_id++;
-        Path path = row.parent < 0 ? Path(text.begin(), text.end() - 1)
-                                   : paths.at(tree.row(row.parent).body_id);
-        path.push_back(row.token);
-        ASSERT_EQ(path.size(), row.position + 1);
-        paths[row.body_id] = path;
-        frame_of[row.body_id] = n_frame;
+      const auto name_rows = [&](PendingFrame& frame) {
+        for (PendingRow& row : tree.rows_of(frame)) {
+          row.body_id = next_id++;
+          Path path = row.parent < 0 ? Path(text.begin(), text.end() - 1)
+                                     : paths.at(tree.row(row.parent).body_id);
+          path.push_back(row.token);
+          ASSERT_EQ(path.size(), row.position + 1);
+          paths[row.body_id] = path;
+          frame_of[row.body_id] = n_frame;
+        }
+        ++n_frame;
+      };
+      if (!tree.empty()) {
+        name_rows(tree.add_below(tree.likeliest_leaf(0), draft));
+        continue;
       }
-      ++n_frame;
+      // As a whole, or in parts.
+      uint32_t n_sent = below(2) == 0 ? n_draft : below(n_draft + 1);
+      name_rows(tree.add(text.back(), static_cast<uint32_t>(text.size() - 1), draft, n_sent));
+      while (n_sent < n_draft && tree.n_owed() < kReplyWindow - 1) {
+        const uint32_t n = 1 + below(n_draft - n_sent);
+        name_rows(tree.add_rest(n));
+        n_sent += n;
+        ++n_rest;
+      }
       continue;
     }
     while (tree.n_owed() > 0 && tree.frame(0).n_row == 0) {
@@ -119,11 +164,21 @@ TEST(PendingTree, RowsAndFramesStayTogether) {
     tree.pop();
     ++oldest;
     uint32_t n_row = 0;
+    const Draft* draft = nullptr;
     for (uint32_t f = 0; f < tree.n_owed(); ++f) {
       const PendingFrame& frame = tree.frame(f);
       ASSERT_TRUE(frame.n_row == 0 || frame.first == n_row);
       n_row += frame.n_row;
+      if (frame.n_row > 0 && !frame.is_rest) draft = &frame.draft;
       for (const PendingRow& row : tree.rows_of(frame)) {
+        ASSERT_NE(draft, nullptr);
+        ASSERT_EQ(row.draft_row < 0, frame.has_last_token && row.parent < 0);
+        if (row.draft_row >= 0) {
+          const auto at = static_cast<size_t>(row.draft_row);
+          ASSERT_EQ(draft->tokens.at(at), row.token);
+          const bool in_draft = draft->parents.at(at) >= 0;
+          ASSERT_TRUE(!in_draft || tree.row(row.parent).draft_row == draft->parents.at(at));
+        }
         ASSERT_EQ(frame_of.at(row.body_id), oldest + f);
         Path path = row.parent < 0 ? Path(text.begin(), text.end() - 1)
                                    : paths.at(tree.row(row.parent).body_id);
@@ -135,6 +190,7 @@ TEST(PendingTree, RowsAndFramesStayTogether) {
   }
   EXPECT_GT(n_went_on, 300u);
   EXPECT_GT(n_survived, 100u);
+  EXPECT_GT(n_rest, 200u);
 }
 
 }  // namespace

@@ -80,18 +80,27 @@ class NaiveTree {
     }
     if (!request.append) return;
     const Frame& frame = *request.append;
-    const bool dead = frame.base != last() && (frame.base == kNoRow || !is_live(frame.base));
+    const RowId last = this->last();
     for (NaiveRow& row : rows) {
-      if (frame.commit && !dead && row.state == 'p') row.state = 'd';
+      if (frame.commit && frame.base == last && row.state == 'p') row.state = 'd';
     }
     for (uint32_t i = 0; i < frame.n_row; ++i) {
-      const int32_t p = frame.parents.empty() ? static_cast<int32_t>(i) - 1 : frame.parents[i];
-      const RowId parent = p < 0 ? frame.base : frame.first + static_cast<RowId>(p);
+      const RowId parent = parent_of(frame, i);
       const uint32_t position = parent == kNoRow ? 0 : rows[parent].position + 1;
+      const bool own = parent != kNoRow && parent >= frame.first;
+      const bool dead = own ? rows[parent].state == 'd'
+                            : parent != last && (parent == kNoRow || !is_live(parent));
       rows.push_back({parent, position, tokens[i], dead ? 'd' : frame.commit ? 'c' : 'p'});
       if (frame.commit && !dead) committed.push_back(static_cast<RowId>(rows.size() - 1));
       if (window_ != 0 && !dead) last_at_[position % ring_] = position;
     }
+  }
+
+  // Below which row a frame's row hangs, wherever that is.
+  static RowId parent_of(const Frame& frame, uint32_t i) {
+    const int32_t p = frame.parents.empty() ? static_cast<int32_t>(i) - 1 : frame.parents[i];
+    if (p >= 0) return frame.first + static_cast<RowId>(p);
+    return p == -1 ? frame.base : frame.base - static_cast<RowId>(-1 - p);
   }
 
  private:
@@ -119,22 +128,34 @@ class NaiveTree {
   bool accepts(const Frame& frame) const {
     const uint32_t most = frame.commit ? shape_.n_ctx : shape_.max_pending;
     if (frame.first != rows.size() || frame.n_row == 0 || frame.n_row > most) return false;
-    std::vector<uint32_t> depth;
-    for (uint32_t i = 0; i < frame.n_row; ++i) {
-      const int32_t p = frame.parents.empty() ? static_cast<int32_t>(i) - 1 : frame.parents[i];
-      if (p < -1 || p >= static_cast<int32_t>(i)) return false;
-      if (frame.commit && p != static_cast<int32_t>(i) - 1) return false;
-      depth.push_back(p < 0 ? 1 : depth[static_cast<size_t>(p)] + 1);
-    }
-    uint32_t start = static_cast<uint32_t>(committed.size());
     if (frame.base != last()) {
       if (frame.base >= rows.size() || rows[frame.base].state == 'c') return false;
-      if (rows[frame.base].state == 'd') return true;
-      if (frame.commit) return false;
-      start = rows[frame.base].position + 1;
     }
-    if (start + *std::max_element(depth.begin(), depth.end()) > shape_.n_ctx) return false;
-    return frame.commit || pending().size() + frame.n_row <= shape_.max_pending;
+    std::vector<int64_t> position;  // −1: dead
+    for (uint32_t i = 0; i < frame.n_row; ++i) {
+      const int32_t p = frame.parents.empty() ? static_cast<int32_t>(i) - 1 : frame.parents[i];
+      if (p >= static_cast<int32_t>(i)) return false;
+      if (frame.commit && p != static_cast<int32_t>(i) - 1) return false;
+      if (p < -1 && (frame.base == kNoRow || frame.base < static_cast<RowId>(-1 - p))) return false;
+      if (p >= 0) {
+        const int64_t above = position[static_cast<size_t>(p)];
+        position.push_back(above < 0 ? -1 : above + 1);
+        continue;
+      }
+      const RowId parent = parent_of(frame, i);
+      if (parent == last()) {
+        position.push_back(static_cast<int64_t>(committed.size()));
+      } else if (rows[parent].state == 'c') {
+        return false;
+      } else {
+        position.push_back(rows[parent].state == 'd' ? -1 : int64_t{rows[parent].position} + 1);
+      }
+    }
+    const auto n_dead = static_cast<size_t>(std::count(position.begin(), position.end(), -1));
+    if (n_dead == frame.n_row) return true;
+    if (frame.commit && frame.base != last()) return false;
+    if (*std::max_element(position.begin(), position.end()) >= shape_.n_ctx) return false;
+    return frame.commit || pending().size() + frame.n_row - n_dead <= shape_.max_pending;
   }
 
   KvShape shape_;

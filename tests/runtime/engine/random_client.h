@@ -287,6 +287,8 @@ class RandomClient {
       if (!frame.commit && percent(50)) {
         for (uint32_t i = 0; i < frame.n_row; ++i) {
           parents.push_back(static_cast<int32_t>(below(i + 1)) - 1 + (percent(1) ? 1 : 0));
+          // …or below a row before the base.
+          if (percent(15)) parents.back() = -1 - static_cast<int32_t>(below(12));
         }
         frame.parents = parents;
       }
@@ -295,9 +297,10 @@ class RandomClient {
       for (uint32_t i = 0; i < frame.n_row; ++i) {
         const int32_t p = parents.empty() ? static_cast<int32_t>(i) - 1 : parents[i];
         const bool inside = p >= 0 && p < static_cast<int32_t>(i);
-        position.push_back(inside  ? position[static_cast<size_t>(p)] + 1
-                           : known ? naive_.rows[frame.base].position + 1
-                                   : 0);
+        const RowId parent = p < 0 ? NaiveTree::parent_of(frame, i) : frame.base;
+        position.push_back(inside ? position[static_cast<size_t>(p)] + 1
+                           : known && parent < naive_.rows.size() ? naive_.rows[parent].position + 1
+                                                                  : 0);
         tokens.push_back(token(position.back()));
       }
       if (percent(30)) frame.n_unread = below(frame.n_row + 2);

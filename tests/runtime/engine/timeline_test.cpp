@@ -97,7 +97,7 @@ TEST(Timeline, RefusesWithTheValueAndWhatWouldDo) {
   const int32_t parents[] = {-1, 1};
   bad.append->parents = parents;
   EXPECT_EQ(refusal(timeline, bad),
-            "parents[1] is 1; -1 or an earlier row of the frame is accepted");
+            "parents[1] is 1; an earlier row of the frame or a negative number is accepted");
   // Nothing of it changed anything.
   do_it(timeline, append(5, 4, 1));
 }
@@ -119,6 +119,55 @@ TEST(Timeline, RowsUnderADeadBaseAreBornDead) {
   keep.edit = Edit::keep;
   keep.keep = 5;
   EXPECT_EQ(refusal(timeline, keep), "keep 5: the row is dead");
+}
+
+TEST(Timeline, AFrameMayBranchFromRowsBeforeItsBase) {
+  Timeline timeline(16, 12);
+  do_it(timeline, append(0, kNoRow, 3, true));
+  const int32_t tree[] = {-1, 0, 0};
+  TimelineRequest first = append(3, 2, 3);
+  first.append->parents = tree;
+  do_it(timeline, first);
+  // Below row 5, row 4, row 5's child, the last committed row and row 3.
+  const int32_t branches[] = {-1, -2, 0, -4, -3};
+  TimelineRequest rest = append(6, 5, 5);
+  rest.append->parents = branches;
+  ASSERT_EQ(refusal(timeline, rest), "accepted");
+  EXPECT_TRUE(timeline.lives_after(rest));
+  TimelineRequest late = rest;  // …once row 4 is text
+  late.edit = Edit::keep;
+  late.keep = 4;
+  EXPECT_EQ(refusal(timeline, late), "base 2: earlier than the last committed row 4; rewind first");
+  const Timeline::Applied applied = timeline.apply(rest);
+  const auto place = [&](size_t i) {
+    EXPECT_FALSE(applied.rows[i].born_dead);
+    return std::pair(applied.rows[i].parent, applied.rows[i].position);
+  };
+  EXPECT_EQ(place(0), std::pair(5u, 5u));
+  EXPECT_EQ(place(1), std::pair(4u, 5u));
+  EXPECT_EQ(place(2), std::pair(6u, 6u));
+  EXPECT_EQ(place(3), std::pair(2u, 3u));
+  EXPECT_EQ(place(4), std::pair(3u, 4u));
+  std::vector<uint32_t> path(12);
+  ASSERT_EQ(timeline.pending_path(8, path), 4u);
+  // Where one of the rows above is dead, what hangs from it is born dead, and only that.
+  TimelineRequest half = append(11, 8, 3);
+  half.edit = Edit::keep;
+  half.keep = 5;
+  const int32_t mixed[] = {-1, -2, 1};  // below rows 8 (alive) and 7 (dead by then)
+  half.append->parents = mixed;
+  ASSERT_EQ(refusal(timeline, half), "accepted");
+  EXPECT_FALSE(timeline.lives_after(half));
+  const Timeline::Applied after = timeline.apply(half);
+  EXPECT_FALSE(after.rows[0].born_dead);
+  EXPECT_TRUE(after.rows[1].born_dead);
+  EXPECT_TRUE(after.rows[2].born_dead);
+  EXPECT_EQ(timeline.n_pending(), 3u);
+  TimelineRequest nowhere = append(14, 8, 1);
+  const int32_t too_far[] = {-10};
+  nowhere.append->parents = too_far;
+  EXPECT_EQ(refusal(timeline, nowhere),
+            "parents[0] is -10; the base is 8, which has no such row before it");
 }
 
 TEST(Timeline, TheContextCanBeFilledToTheLastPosition) {
@@ -303,6 +352,7 @@ TEST_P(RandomTimeline, AgreesWithTheNaiveModel) {
       if (below(2) == 0 && frame.n_row > 0) {
         for (uint32_t i = 0; i < frame.n_row; ++i) {
           parents.push_back(static_cast<int32_t>(below(i + 1)) - 1 + (below(60) == 0 ? 1 : 0));
+          if (below(4) == 0) parents.back() = -1 - static_cast<int32_t>(below(8));
         }
         frame.parents = parents;
       }
