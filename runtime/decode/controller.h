@@ -47,6 +47,7 @@ struct DraftParts {
   std::array<uint32_t, kMost> end{};
 
   static DraftParts whole(uint32_t n_row) { return {1, {n_row}}; }
+  static DraftParts even(uint32_t n_row, uint32_t n_part);
   uint32_t n_row() const { return end[n_part - 1]; }
 };
 

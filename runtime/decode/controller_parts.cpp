@@ -18,6 +18,13 @@ constexpr uint32_t kAllSizes = 12;  // beyond so many rows, only every fourth is
 
 }  // namespace
 
+DraftParts DraftParts::even(uint32_t n_row, uint32_t n_part) {
+  DraftParts out;
+  out.n_part = std::clamp(std::min(n_part, n_row), 1u, kMost);
+  for (uint32_t i = 0; i < out.n_part; ++i) out.end[i] = n_row * (i + 1) / out.n_part;
+  return out;
+}
+
 // Expected: of a frame behind others, to which the walk comes with this probability.
 double Controller::rest_ms(uint32_t n_row, double reach) const {
   const double body_ms = body_.at(n_row), link_ms = link_.row_ms() * n_row;

@@ -56,8 +56,10 @@ struct GenerateOptions {
   std::vector<uint32_t> stop_ids;  // any of them ends the text
 
   Drafter* drafter = nullptr;  // nullptr: one token a step
-  // Decides how much is sent. nullptr: frames as large as may be, so many of them in flight.
+  // Decides how much is sent. nullptr: drafts as large as a frame, in so many equal parts, and so
+  // many frames in flight.
   Controller* controller = nullptr;
+  uint32_t most_parts = 1;
   uint32_t most_frames = 1;
 };
 
@@ -73,6 +75,7 @@ struct Generated {
 
   uint64_t n_step = 0;        // frames that brought text
   uint64_t n_vain_frame = 0;  // …and those to which the walk never came
+  uint64_t n_rest_frame = 0;  // of both: with the less likely rows of a draft
   uint64_t n_row = 0;         // rows sent in all of them
   uint32_t most_frames = 0;   // that were in flight at once and could still become text
   double draft_ms = 0;
@@ -157,7 +160,7 @@ class Session {
   Status fill(Task& task);
   Status send_first(Task& task);
   uint32_t most_drafted(const Task& task) const;
-  DraftParts choose_parts(Task& task);
+  DraftParts choose_parts(const Task& task) const;
   Result<bool> send_below_leaf(Task& task);
   RowId hang(const PendingFrame& frame, RowId PendingRow::*id, RowId text_end);
   Status send_frame(Task& task, PendingFrame& frame, std::chrono::steady_clock::time_point start);

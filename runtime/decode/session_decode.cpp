@@ -202,15 +202,18 @@ uint32_t Session::most_drafted(const Task& task) const {
 }
 
 // How the draft is sent.
-DraftParts Session::choose_parts(Task& task) {
-  Controller* const controller = task.options.controller;
-  if (controller == nullptr) return DraftParts::whole(static_cast<uint32_t>(draft_.size()));
-  // What somebody wants to see is seen with the first part.
+DraftParts Session::choose_parts(const Task& task) const {
+  // What somebody wants to see beside the text is seen with the first frame.
   const bool one = std::any_of(draft_.wanted.begin(), draft_.wanted.end(),
                                [](uint8_t wanted) { return wanted != 0; });
-  if (one) return DraftParts::whole(controller->rows_worth(draft_));
-  return controller->parts_worth(
-      draft_, pipeline_.most_frames - std::min(pipeline_.most_frames, pending_.n_owed()));
+  const uint32_t most_frames = pipeline_.most_frames;
+  const uint32_t room = one ? 1 : most_frames - std::min(most_frames, pending_.n_owed());
+  if (Controller* const controller = task.options.controller) {
+    return controller->parts_worth(draft_, room);
+  }
+  const auto n_row = static_cast<uint32_t>(draft_.size());
+  return DraftParts::even(n_row,
+                          std::min({task.options.most_parts, task.options.most_frames, room}));
 }
 
 // False: there is no room, or nothing that is worth it.
@@ -280,6 +283,7 @@ Status Session::send_frame(Task& task, PendingFrame& frame, Clock::time_point st
   mark_done(tokens_.size());
   high_ = std::max(high_, static_cast<uint32_t>(tokens_.size()) + pending_.n_row());
   task.out.n_vain_frame += 1;  // until the walk comes to it
+  task.out.n_rest_frame += frame.is_rest ? 1 : 0;
   task.out.n_row += frame.n_row;
   return {};
 }

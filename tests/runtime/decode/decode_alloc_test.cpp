@@ -34,6 +34,7 @@ struct Case {
   const char* model;
   bool drafts;
   uint32_t frames = 1;  // in flight
+  uint32_t parts = 1;   // of a draft
 };
 
 class DecodeAllocations : public testing::TestWithParam<Case> {};
@@ -69,6 +70,7 @@ TEST_P(DecodeAllocations, NoneForAToken) {
   options.max_tokens = kTokens;
   options.drafter = GetParam().drafts ? &drafter : nullptr;
   options.most_frames = GetParam().frames;
+  options.most_parts = GetParam().parts;
 
   std::string text, piece;
   text.reserve(1000000);
@@ -101,11 +103,13 @@ TEST_P(DecodeAllocations, NoneForAToken) {
 INSTANTIATE_TEST_SUITE_P(Golden, DecodeAllocations,
                          testing::Values(Case{"gemma3_text", false}, Case{"llama_bf16", false},
                                          Case{"qwen3_moe", false}, Case{"llama_bf16", true},
-                                         Case{"qwen3_moe", true}, Case{"llama_bf16", true, 4}),
+                                         Case{"qwen3_moe", true}, Case{"llama_bf16", true, 4},
+                                         Case{"llama_bf16", true, 4, 3}),
                          [](const auto& test) {
                            return std::string(test.param.model) +
                                   (test.param.drafts ? "_drafts" : "") +
-                                  (test.param.frames > 1 ? "_ahead" : "");
+                                  (test.param.frames > 1 ? "_ahead" : "") +
+                                  (test.param.parts > 1 ? "_in_parts" : "");
                          });
 
 }  // namespace

@@ -86,6 +86,7 @@ class SpeculationTest : public testing::TestWithParam<std::string> {
 TEST_P(SpeculationTest, RandomDrafters) {
   size_t n_accepted = 0, n_observed = 0, n_beside = 0;
   uint32_t most_frames = 0;
+  uint64_t n_rest = 0;
   for (const Way& way : ways()) {
     const std::vector<uint32_t> all = truth(way.sampling);
     const std::vector<uint32_t> expected(all.begin() + static_cast<std::ptrdiff_t>(prompt_.size()),
@@ -97,12 +98,14 @@ TEST_P(SpeculationTest, RandomDrafters) {
       GenerateOptions options;
       options.drafter = &drafter;
       options.most_frames = 1 + seed % 7;
+      options.most_parts = 1 + seed % 3;
       const auto n = static_cast<uint32_t>(expected.size()) - seed / 2;
       const Generated got = generate(*session, n, way.sampling, options);
       ASSERT_EQ(got.tokens, std::vector<uint32_t>(expected.begin(), expected.begin() + n))
           << way.name << ", seed " << seed;
       EXPECT_LE(got.most_frames, options.most_frames);
       most_frames = std::max(most_frames, got.most_frames);
+      n_rest += got.n_rest_frame;
       n_accepted += drafter.n_accepted;
       n_observed += drafter.n_observed;
       n_beside += drafter.n_beside;
@@ -115,6 +118,7 @@ TEST_P(SpeculationTest, RandomDrafters) {
   EXPECT_GT(n_observed, 300u);
   EXPECT_GT(n_beside, 30u);
   EXPECT_GT(most_frames, 3u);
+  EXPECT_GT(n_rest, 50u);
 }
 
 TEST_P(SpeculationTest, WithAController) {
@@ -154,6 +158,7 @@ TEST_P(SpeculationTest, ABodyThatForgetsInTheMiddleOfTrees) {
       GenerateOptions options;
       options.drafter = &drafter;
       options.most_frames = 1 + seed % 5;
+      options.most_parts = 1 + (seed + turn) % 3;
       ASSERT_EQ(generate(*session, 1000, way.sampling, options).tokens, expected) << seed;
     }
     n_forgotten += body.n_forgotten;
@@ -170,6 +175,7 @@ TEST_P(SpeculationTest, CancelledWithFramesInFlight) {
     GenerateOptions options;
     options.drafter = &drafter;
     options.most_frames = 7;
+    options.most_parts = 1 + after % 3;
     Sampler sampler({}, n_vocab());
     size_t seen = 0;
     const Result<Generated> out = session->generate(prompt_, options, sampler, [&](uint32_t) {

@@ -67,6 +67,7 @@ class RandomDrafter final : public Drafter {
                        : kind == 1 ? request.budget + 1 + below(20)
                                    : below(std::min(request.budget, 24u) + 1);
     const uint32_t percent_right = below(4) * 33;
+    const bool wants = below(2) == 0;  // to see rows beside the text
     std::vector<size_t> depth;
     float probability = 1;
     for (uint32_t i = 0; i < n; ++i) {
@@ -79,7 +80,7 @@ class RandomDrafter final : public Drafter {
       const bool right = below(100) < percent_right && at < truth_.size();
       const uint32_t wrong = below(5) == 0 && i > 0 ? draft.tokens[i - 1] : below(n_vocab_);
       probability *= 0.5F + 0.5F * static_cast<float>(below(100)) / 100;
-      draft.add(right ? truth_[at] : wrong, parent, probability, below(6) == 0);
+      draft.add(right ? truth_[at] : wrong, parent, probability, wants && below(6) == 0);
     }
     return {};
   }

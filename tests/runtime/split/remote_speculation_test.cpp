@@ -124,6 +124,7 @@ TEST_P(RemoteSpeculation, CutsAndForgottenSessionsInTheMiddleOfTrees) {
       GenerateOptions options;
       options.drafter = &drafter;
       options.most_frames = 1 + 2 * seed;
+      options.most_parts = 1 + seed % 3;
       size_t n_token = 0;
       const Generated got = generate(*session, prompt, n_vocab, kTokens, sampling, options, [&] {
         ++n_token;

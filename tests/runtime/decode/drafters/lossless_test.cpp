@@ -53,6 +53,7 @@ class Lossless : public testing::TestWithParam<std::string> {
     options.max_tokens = n;
     options.drafter = drafter;
     options.most_frames = way.most_frames;
+    options.most_parts = way.sampling.seed % 2 == 0 ? 3 : 2;
     // Without a link there is nothing that a controller would send ahead for.
     if (way.most_frames == 1) options.controller = &controller;
     if (drafter != nullptr) drafter->sample_like(way.sampling);
