@@ -5,8 +5,8 @@
         [--seconds S] [--list]
 
 decoders × {greedy, T = 0.8 with three seeds} × {default dtypes, f32 throughout} × prompts × modes:
-`run`, `local` beside one `cloud`, and `cut`, the same through a proxy that resets all connections
-every few hundred milliseconds from the first on. The ids must be those of --decoder sequential of
+`run`, `local` beside one `cloud`, and `cut`, the same through a proxy with a round trip of 2, 20 or
+80 ms that resets all connections every few hundred milliseconds from the first on. The ids must be those of --decoder sequential of
 the same settings (at f32: of `run`, as splitting changes nothing there; else of `local`), no more
 than -n of them, exit code 0. Combinations are called MODE/DTYPES/SAMPLING/PROMPT/DECODER; --only
 takes those that match. The log has one result a line; a later call with the same log and the same
@@ -21,6 +21,7 @@ import json
 import random
 import re
 import shlex
+import signal
 import subprocess
 import sys
 import threading
@@ -105,9 +106,9 @@ class Crossing:
         return words + SAMPLING[sampling] + DTYPES[dtypes] + [PROMPTS[prompt]]
 
     def cutting_proxy(self, combination, target):
-        """Its cuts are the combination's own, so that a difference can be had again."""
+        """Its link and cuts are the combination's own, so that a difference can be had again."""
         chance = random.Random("/".join(combination))
-        words = [self.args.proxy, "--target", target, "--rtt", "10ms"]
+        words = [self.args.proxy, "--target", target, "--rtt", chance.choice(["2ms", "20ms", "80ms"])]
         at = 0
         while at < 60_000:
             at += chance.randrange(100, 700)
@@ -205,6 +206,8 @@ def main():
         parser.error(f"--modes {unknown.pop()}: there are {', '.join(MODES)}")
     if "cut" in modes and args.proxy is None:
         parser.error("--modes cut needs --proxy")
+    for end in (signal.SIGINT, signal.SIGTERM):  # in the background, too
+        signal.signal(end, signal.default_int_handler)
     crossing = Crossing(args)
     wanted = [c for c in combinations(modes) if args.only.search("/".join(c))]
     end = time.monotonic() + args.seconds
