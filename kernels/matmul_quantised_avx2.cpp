@@ -16,7 +16,7 @@ struct Bytes256 {
   using Floats = __m256;
   static constexpr size_t kLanes = 8;
   static constexpr bool kPairs = false;
-  static constexpr size_t kFewRows = 4;
+  static constexpr size_t kFewRows = 4, kPassRows = 16;
   static constexpr size_t kRows = 3, kLeastRows = 2, kCols = 2;
   static constexpr size_t kBlockVectors = 4, kBlockGroups = 128, kSmallGroups = 16;
 

@@ -15,7 +15,7 @@ struct Vnni512 {
   using Floats = __m512;
   static constexpr size_t kLanes = 16;
   static constexpr bool kPairs = false;
-  static constexpr size_t kFewRows = 8;
+  static constexpr size_t kFewRows = 8, kPassRows = 32;
   static constexpr size_t kRows = 6, kLeastRows = 4, kCols = 2;
   static constexpr size_t kBlockVectors = 2, kBlockGroups = 128, kSmallGroups = 16;
 

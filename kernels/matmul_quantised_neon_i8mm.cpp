@@ -13,7 +13,7 @@ namespace {
 struct NeonI8mm : NeonDot {
   static constexpr bool kPairs = true;
   static constexpr size_t kPairsFrom = 4;
-  static constexpr size_t kFewRows = 8;
+  static constexpr size_t kFewRows = 8, kPassRows = kFewRows;
 
   // out[2·e] has values 8·e … 8·e + 7 of the rows 0 and 1, out[2·e + 1] of 2 and 3.
   static KERNEL_INLINE void pair_up(const Quads (&w)[8], Quads (&out)[8]) {

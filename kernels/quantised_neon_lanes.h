@@ -15,7 +15,7 @@ struct QuantisedNeon {
   using Floats = float32x4_t;
   static constexpr size_t kLanes = 4;
   static constexpr bool kPairs = false;
-  static constexpr size_t kFewRows = 4;
+  static constexpr size_t kFewRows = 4, kPassRows = kFewRows;
   static constexpr size_t kRows = 4, kLeastRows = 2, kCols = 2;
   static constexpr size_t kBlockVectors = 8, kBlockGroups = 128, kSmallGroups = 16;
 

@@ -4,8 +4,9 @@
 //
 // A vector's lanes are weight rows, so lanes are neighbouring outputs: nothing is added across
 // them, and a sum that has to be set aside is set aside in C. Few rows: a group is unpacked to
-// registers and multiplied by all rows of activations at once. More: columns are unpacked to a
-// scratch that stays in the L2, and tiles of P::kRows rows by P::kCols vectors pass over it.
+// registers and multiplied by all rows of activations at once, or, up to P::kPassRows, in passes of
+// P::kFewRows at most. More: columns are unpacked to a scratch that stays in the L2, and tiles of
+// P::kRows rows by P::kCols vectors pass over it.
 //
 // Prepared activations: records of a group of a row; panels of rows as even as possible, in a panel
 // group by group the records of all its rows. Where P::kPairs, products are of two rows of weights
@@ -34,7 +35,10 @@ template <class P>
 struct QuantisedRows {
   static constexpr size_t kUnitRows = P::kPairs ? 2 : 1;  // that are not divided
 
-  static size_t panels_of(size_t m) { return m <= P::kFewRows ? 1 : (m + P::kRows - 1) / P::kRows; }
+  static size_t panels_of(size_t m) {
+    const size_t most = m <= P::kPassRows ? P::kFewRows : P::kRows;
+    return (m + most - 1) / most;
+  }
   static size_t units_of(size_t m) { return (m + kUnitRows - 1) / kUnitRows; }
   static size_t panel_begin(size_t panel, size_t m) {
     return min_of(m, panel * units_of(m) / panels_of(m) * kUnitRows);
@@ -350,41 +354,55 @@ struct Quantised {
     }
   }
 
+  // R rows of C from `row` on, of these lanes.
   template <size_t R>
-  static void run_few(const MatmulArgs& args) {
+  static void run_pass(const MatmulArgs& args, const Lanes& lanes, const ActGroup* act,
+                       size_t row) {
     const size_t blocks = args.k / (kGroup * F::kGroups);
-    for_lanes(args, [&](const Lanes& lanes) KERNEL_INLINE_LAMBDA {
-      const auto* act = static_cast<const ActGroup*>(args.prepared);
-      const std::byte *p = lanes.p, *ahead = lanes.ahead;
-      if constexpr (F::kPaneled) ahead = p + (R < F::kPrefetchFrom ? 1 : 2) * kPageBytes;
-      Floats acc[R];
-      KERNEL_UNROLL
-      for (size_t i = 0; i < R; ++i) acc[i] = P::zero();
-      for (size_t block = 0; block < blocks; ++block, p += kStepBytes) {
-        F::unpack(p, lanes.s, [&](size_t, const Unpacked& w) KERNEL_INLINE_LAMBDA {
-          // Panels are one linear read. With few rows the machine's own prefetchers do that better
-          // (a prefetch for every line holds it at two thirds of the stream), but stop at a page;
-          // with more, arithmetic fills the window of instructions and little is read ahead.
-          if constexpr (F::kPaneled && R < F::kPrefetchFrom) {
-            open_page(ahead);
-          } else {
-            prefetch_next(ahead);
-          }
-          add_groups<R>(w, act, acc);
-          act += R;
-        });
-      }
-      KERNEL_UNROLL
-      for (size_t i = 0; i < R; ++i) Tile::put(acc[i], lanes, args.c_stride, i);
-    });
+    const std::byte *p = lanes.p, *ahead = lanes.ahead;
+    if constexpr (F::kPaneled) ahead = p + (R < F::kPrefetchFrom ? 1 : 2) * kPageBytes;
+    Floats acc[R];
+    KERNEL_UNROLL
+    for (size_t i = 0; i < R; ++i) acc[i] = P::zero();
+    for (size_t block = 0; block < blocks; ++block, p += kStepBytes) {
+      F::unpack(p, lanes.s, [&](size_t, const Unpacked& w) KERNEL_INLINE_LAMBDA {
+        // Panels are one linear read. With few rows the machine's own prefetchers do that better
+        // (a prefetch for every line holds it at two thirds of the stream), but stop at a page;
+        // with more, arithmetic fills the window of instructions and little is read ahead.
+        if constexpr (F::kPaneled && R < F::kPrefetchFrom) {
+          open_page(ahead);
+        } else {
+          prefetch_next(ahead);
+        }
+        add_groups<R>(w, act, acc);
+        act += R;
+      });
+    }
+    KERNEL_UNROLL
+    for (size_t i = 0; i < R; ++i) Tile::put(acc[i], lanes, args.c_stride, row + i);
   }
 
   template <size_t R = P::kFewRows>
-  static void run_few_of(const MatmulArgs& args) {
+  static void run_pass_of(size_t height, const MatmulArgs& args, const Lanes& lanes,
+                          const ActGroup* act, size_t row) {
     if constexpr (R > 1) {
-      if (args.m < R) return run_few_of<R - 1>(args);
+      if (height < R) return run_pass_of<R - 1>(height, args, lanes, act, row);
     }
-    run_few<R>(args);
+    run_pass<R>(args, lanes, act, row);
+  }
+
+  // A pass for each panel of activations; all but the first find the weights in the L2.
+  static void run_few(const MatmulArgs& args) {
+    using Rows = QuantisedRows<P>;
+    const size_t groups = args.k / kGroup, panels = Rows::panels_of(args.m);
+    const auto* act = static_cast<const ActGroup*>(args.prepared);
+    for_lanes(args, [&](const Lanes& lanes) KERNEL_INLINE_LAMBDA {
+      for (size_t panel = 0; panel < panels; ++panel) {
+        const size_t row = Rows::panel_begin(panel, args.m);
+        const size_t height = Rows::panel_begin(panel + 1, args.m) - row;
+        run_pass_of(height, args, lanes, act + row * groups, row);
+      }
+    });
   }
 
   // ---------------------------------------------------------------- more rows
@@ -464,11 +482,11 @@ struct Quantised {
   // ---------------------------------------------------------------- the whole
 
   static size_t scratch_bytes(size_t m, size_t k) {
-    return m <= P::kFewRows ? 0 : kBlockVectors * block_groups(m, k) * kUnitBytes;
+    return m <= P::kPassRows ? 0 : kBlockVectors * block_groups(m, k) * kUnitBytes;
   }
 
   static void run(const MatmulArgs& args) {
-    if (args.m <= P::kFewRows) return run_few_of(args);
+    if (args.m <= P::kPassRows) return run_few(args);
     run_many(args);
   }
 
