@@ -1,12 +1,13 @@
 """Every decoder against plain decoding, one process a combination. A development tool.
 
     python3 crossing.py --splitd build/splitd --model M --draft-model D --log F.jsonl
-        [--proxy build/tests/lab/wan_proxy] [--modes run,local,cut] [--only REGEX] [-n 48]
+        [--proxy build/tests/lab/wan_proxy] [--modes run,local,cut,killed] [--only REGEX] [-n 48]
         [--seconds S] [--list]
 
 decoders × {greedy, T = 0.8 with three seeds} × {default dtypes, f32 throughout} × prompts × modes:
-`run`, `local` beside one `cloud`, and `cut`, the same through a proxy with a round trip of 2, 20 or
-80 ms that resets all connections every few hundred milliseconds from the first on. The ids must be those of --decoder sequential of
+`run`; `local` beside one `cloud`; `cut`, the same through a proxy with a round trip of 2, 20 or
+80 ms that resets all connections every few hundred milliseconds from the first on; and `killed`,
+where it is the cloud that is killed and started again every second or so. The ids must be those of --decoder sequential of
 the same settings (at f32: of `run`, as splitting changes nothing there; else of `local`), no more
 than -n of them, exit code 0. Combinations are called MODE/DTYPES/SAMPLING/PROMPT/DECODER; --only
 takes those that match. The log has one result a line; a later call with the same log and the same
@@ -38,7 +39,7 @@ DECODERS = ["sequential", "jacobi", "lookahead", "prompt-lookup", "suffix", "rec
 SAMPLING = {"greedy": ["--temperature", "0"]}
 SAMPLING |= {f"seed{s}": ["--temperature", "0.8", "--seed", str(s)] for s in (1, 2, 3)}
 DTYPES = {"default": [], "f32": ["--compute", "f32", "--kv", "f32"]}
-MODES = ["run", "local", "cut"]
+MODES = ["run", "local", "cut", "killed"]
 LIMIT_S = 300  # of one process
 
 
@@ -115,14 +116,40 @@ class Crossing:
             words += ["--reset", f"{at}ms"]
         return Server(words)
 
+    def start_cloud(self, listen="127.0.0.1:0"):
+        return Server([self.args.splitd, "cloud", self.args.model, "--insecure", "--listen", listen,
+                       "--threads", "1", "--idle-timeout", "30s"])
+
     def body(self):
         if self.cloud is None:
-            self.cloud = Server([self.args.splitd, "cloud", self.args.model, "--insecure",
-                                 "--listen", "127.0.0.1:0", "--threads", "1",
-                                 "--idle-timeout", "30s"])
+            self.cloud = self.start_cloud()
         return self.cloud.address
 
+    def run_killing(self, combination):
+        """Behind a proxy, so that a body that is away for a moment is a connection that breaks."""
+        chance = random.Random("/".join(combination))
+        over = threading.Event()
+
+        def kill_again_and_again(cloud):
+            while not over.wait(chance.uniform(0.3, 1.5)):
+                cloud.process.kill()
+                cloud.process.wait()
+                cloud = self.start_cloud(cloud.address)
+            cloud.__exit__()
+
+        cloud = self.start_cloud()
+        killer = threading.Thread(target=kill_again_and_again, args=(cloud,))
+        with Server([self.args.proxy, "--target", cloud.address, "--rtt", "40ms"]) as proxy:
+            killer.start()
+            try:
+                self.run_at(combination, proxy.address)
+            finally:
+                over.set()
+                killer.join()
+
     def run(self, combination):
+        if combination[0] == "killed":
+            return self.run_killing(combination)
         if combination[0] == "cut":
             with self.cutting_proxy(combination, self.body()) as proxy:
                 return self.run_at(combination, proxy.address)
@@ -195,7 +222,7 @@ def main():
     parser.add_argument("--draft-model", required=True)
     parser.add_argument("--proxy")
     parser.add_argument("--log", required=True)
-    parser.add_argument("--modes", default="run,local,cut")
+    parser.add_argument("--modes", default=",".join(MODES))
     parser.add_argument("--only", default="", type=re.compile)
     parser.add_argument("-n", type=int, default=48)
     parser.add_argument("--seconds", type=float, default=float("inf"))
@@ -204,8 +231,8 @@ def main():
     modes = args.modes.split(",")
     if unknown := set(modes) - set(MODES):
         parser.error(f"--modes {unknown.pop()}: there are {', '.join(MODES)}")
-    if "cut" in modes and args.proxy is None:
-        parser.error("--modes cut needs --proxy")
+    if {"cut", "killed"} & set(modes) and args.proxy is None:
+        parser.error("--modes cut and killed need --proxy")
     for end in (signal.SIGINT, signal.SIGTERM):  # in the background, too
         signal.signal(end, signal.default_int_handler)
     crossing = Crossing(args)
