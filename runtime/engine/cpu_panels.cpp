@@ -8,7 +8,6 @@
 #include <algorithm>
 
 #include "kernels/quantised.h"
-#include "runtime/base/memory.h"
 
 namespace splitd {
 namespace {
@@ -117,7 +116,7 @@ Status CpuPanels::lay_out(std::span<CpuMatrix* const> matrices, const ProgressFn
   }
   if (wanted.empty()) return {};
   // An eighth stays for what a session needs. What the page cache holds counts as available.
-  const uint64_t available = available_memory_bytes();
+  const uint64_t available = available_();
   if (available != 0 && bytes > available - available / 8) return {};
   Area area = reserve(bytes);
   if (area == nullptr) return {};

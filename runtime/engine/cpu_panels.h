@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <span>
@@ -14,6 +15,7 @@
 #include <vector>
 
 #include "runtime/base/mapped_file.h"
+#include "runtime/base/memory.h"
 #include "runtime/base/progress.h"
 #include "runtime/base/result.h"
 #include "runtime/engine/cpu_matmul.h"
@@ -23,8 +25,13 @@ namespace splitd {
 
 class CpuPanels {
  public:
+  // Bytes that could still be taken; 0: nobody knows.
+  using Available = uint64_t (*)();
+
   // The files that the matrices lie in, and the threads that lay them out. Both outlive this.
-  CpuPanels(std::span<const MappedFile> files, ThreadPool& pool) : files_(files), pool_(pool) {}
+  CpuPanels(std::span<const MappedFile> files, ThreadPool& pool,
+            Available available = available_memory_bytes)
+      : files_(files), pool_(pool), available_(available) {}
 
   // Makes these matrices the laid out ones, where they are of a type that has panels. False from
   // `progress` ends it with ErrorKind::interrupted. They are good as long as this is.
@@ -46,6 +53,7 @@ class CpuPanels {
 
   std::span<const MappedFile> files_;
   ThreadPool& pool_;
+  const Available available_;
   std::vector<Area> areas_;
   size_t bytes_ = 0;
   // By where a matrix lies in its file, and its rows.

@@ -7,8 +7,10 @@
 #include "kernels/select.h"
 #include "runtime/engine/cpu_backend.h"
 #include "runtime/engine/cpu_kv.h"
+#include "runtime/engine/cpu_weights.h"
 #include "runtime/model/convert.h"
 #include "runtime/model/convert_plan.h"
+#include "tests/runtime/model/random_gguf.h"
 #include "tests/tools/golden_model.h"
 #include "tools/generate/text_model.h"
 #include "tools/measure/model_bench.h"
@@ -41,6 +43,37 @@ TEST(Plan, BytesAreThoseOfTheFiles) {
         << name;
     EXPECT_EQ(cost.weights + (config.tied ? 0 : bytes.table), bytes.total()) << name;
   }
+}
+
+// A GGUF's blocks take what the engine lays them out in, which for some types is more.
+TEST(Plan, GgufBlocksAreThoseOfThePanels) {
+  std::vector<std::vector<GgufBlocks>> files = {all_gguf_blocks()};
+  for (const GgufBlocks& blocks : all_gguf_blocks()) files.push_back({blocks});
+  std::set<int64_t> differences;
+  for (const char* architecture : {"llama", "qwen3moe"}) {
+    for (const std::vector<GgufBlocks>& blocks : files) {
+      RandomGguf gguf(architecture, blocks);
+      const Inspection inspection = std::move(*Inspection::open(gguf.write()));
+      const ModelFiles& model = *inspection.model();
+      const ModelWeights weights = *model.weights({0, model.config().n_layer}, true, true);
+      CpuWeights own = std::move(*CpuWeights::make(model.config(), weights));
+      ThreadPool pool(1);
+      CpuPanels panels(model.files().files(), pool);
+      uint64_t stored = 0;  // of what is laid out
+      ASSERT_TRUE(own.lay_out(panels,
+                              [&](const Progress& progress) {
+                                stored = progress.total;
+                                return true;
+                              })
+                      .ok());
+      const uint64_t resident = inspection.weight_bytes() - stored + panels.bytes();
+      const uint64_t planned = model_bytes(inspection).total();
+      EXPECT_LE(planned, resident) << architecture << " " << dtype_name(blocks.front().dtype);
+      EXPECT_LT(resident - planned, 64 * own.matrices().size());  // each begins a line of its own
+      differences.insert(static_cast<int64_t>(planned - inspection.weight_bytes()));
+    }
+  }
+  EXPECT_GT(differences.size(), 2u) << "K types must differ from the rest";
 }
 
 // As `convert` will write it.

@@ -210,6 +210,43 @@ TEST(GgufEngineBlocks, PanelsAreThereOnce) {
   for (size_t i = 0; i < a.size(); ++i) EXPECT_EQ(a[i]->data, b[i]->data);
 }
 
+// What does not fit in 7/8 of what is available is computed with where it lies in the file, all of
+// it.
+TEST(GgufEngineBlocks, PanelsThatDoNotFitStayInTheFile) {
+  RandomGguf gguf("llama", all_gguf_blocks());
+  const Opened opened(gguf.write());
+  const std::vector<MappedFile>& files = opened.files().files().files();
+  const auto made = [&] {
+    return std::move(*CpuWeights::make(opened.files().config(), opened.weights()));
+  };
+  ThreadPool pool(2);
+  static uint64_t available;
+  available = 0;  // the system does not say: tried
+  CpuPanels plenty(files, pool, [] { return available; });
+  CpuWeights laid_out = made();
+  ASSERT_TRUE(laid_out.lay_out(plenty, {}).ok());
+  ASSERT_GT(plenty.bytes(), 0u);
+
+  available = plenty.bytes();
+  while (available - available / 8 < plenty.bytes()) ++available;
+  CpuPanels enough(files, pool, [] { return available; });
+  CpuWeights just = made();
+  ASSERT_TRUE(just.lay_out(enough, {}).ok());
+  EXPECT_EQ(enough.bytes(), plenty.bytes());
+
+  --available;
+  CpuPanels short_of(files, pool, [] { return available; });
+  CpuWeights left = made();
+  CpuWeights untouched = made();
+  ASSERT_TRUE(left.lay_out(short_of, [](const Progress&) { return false; }).ok());
+  EXPECT_EQ(short_of.bytes(), 0u);
+  const std::vector<CpuMatrix*> in_file = untouched.matrices(), matrices = left.matrices();
+  for (size_t i = 0; i < matrices.size(); ++i) {
+    EXPECT_EQ(matrices[i]->data, in_file[i]->data);
+    EXPECT_EQ(matrices[i]->type, in_file[i]->type);
+  }
+}
+
 // Without the one whose windows GGUF cannot say, and the one whose rope it says in other words.
 INSTANTIATE_TEST_SUITE_P(
     Models, GgufEngine,
