@@ -12,6 +12,7 @@
 #include "runtime/model/convert_plan.h"
 #include "tests/runtime/model/random_gguf.h"
 #include "tests/tools/golden_model.h"
+#include "tools/generate/local_model.h"
 #include "tools/generate/text_model.h"
 #include "tools/measure/model_bench.h"
 #include "tools/plan/plan_report.h"
@@ -74,6 +75,25 @@ TEST(Plan, GgufBlocksAreThoseOfThePanels) {
     }
   }
   EXPECT_GT(differences.size(), 2u) << "K types must differ from the rest";
+}
+
+// What a body's budget leaves for weights that are still to be read: those that lie in the file,
+// all of them before anything is laid out and where nothing is.
+TEST(Plan, WhatIsLaidOutIsNoLongerToBeRead) {
+  RandomGguf gguf("llama", {all_gguf_blocks()[7]});
+  ASSERT_EQ(all_gguf_blocks()[7].dtype, DType::q8_0);
+  const std::string path = gguf.write();
+  const ModelPart layers{{0, RandomGguf::kLayers}, false, false};
+  for (const bool exact : {false, true}) {
+    EngineOptions options;
+    options.exact = exact;
+    const std::unique_ptr<LocalModel> model = std::move(*LocalModel::open(path, options));
+    const uint64_t stored = model->in_file_bytes(layers.layers);
+    EXPECT_EQ(stored, model_bytes(std::move(*Inspection::open(path))).range(layers.layers).all);
+    ASSERT_TRUE(model->read_ahead(layers, [](const Progress&) { return true; }).ok());
+    const uint64_t norms = RandomGguf::kLayers * 2 * RandomGguf::kModel * sizeof(float);
+    EXPECT_EQ(model->in_file_bytes(layers.layers), exact ? stored : norms);
+  }
 }
 
 // As `convert` will write it.

@@ -83,13 +83,8 @@ Result<BodyModel> body_model(const Context& context, LocalModel& model) {
 
 // Of what this machine has left beside the weights, most; a little stays for everything else.
 uint64_t default_memory(const LocalModel& model, LayerRange layers) {
-  const ModelFiles& files = model.files();
   constexpr uint64_t kLeast = uint64_t{256} << 20;
-  uint64_t weights = 0;
-  for (uint32_t layer = layers.begin; layer < layers.end; ++layer) {
-    for (const FileRange& range : files.layer_ranges(layer)) weights += range.end - range.begin;
-  }
-  weights -= std::min(weights, model.laid_out_bytes());  // these are not available any more
+  const uint64_t weights = model.in_file_bytes(layers);
   const DeviceChoice& device = model.device();
   const uint64_t available = device.is_cuda ? device.memory_bytes : available_memory_bytes();
   return std::max(kLeast, (available - std::min(available, weights)) / 4 * 3);

@@ -34,6 +34,14 @@ Result<std::unique_ptr<Backend>> LocalModel::backend(const ModelWeights& weights
                        .progress = options_.progress});
 }
 
+uint64_t LocalModel::in_file_bytes(LayerRange layers) const {
+  uint64_t bytes = 0;
+  for (uint32_t layer = layers.begin; layer < layers.end; ++layer) {
+    for (const FileRange& range : files_.layer_ranges(layer)) bytes += range.end - range.begin;
+  }
+  return bytes - std::min(bytes, panels_.bytes());
+}
+
 // What is computed with where it lies in the files. Of an embedding that is not the head too, only
 // the rows of the text's tokens are ever read.
 std::vector<FileRange> LocalModel::byte_ranges(CpuWeights& weights) const {

@@ -50,8 +50,9 @@ class LocalModel {
   // form that its backends compute with, made or not; nothing when they would not fit. False from
   // `progress` ends it with ErrorKind::interrupted.
   Status read_ahead(const ModelPart& part, const ProgressFn& progress);
-  // Of weights that are held outside of the files.
-  uint64_t laid_out_bytes() const { return panels_.bytes(); }
+  // Bytes of these layers that are computed with where they lie in the files: of what the system
+  // calls available, computing will take that much. What was laid out by then is taken already.
+  uint64_t in_file_bytes(LayerRange layers) const;
 
   // The rows that a session of n_row tokens gets: --ctx where it was given, else as many, at most
   // what the model was made for. Refuses a --ctx beyond that.
