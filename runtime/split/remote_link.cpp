@@ -113,7 +113,6 @@ Result<BodyLink> BodyFinder::greet(const BodyAddress& address, const HelloMessag
 Result<BodyLink> BodyFinder::introduce(const BodyAddress& address,
                                        std::shared_ptr<net::Client> client,
                                        const HelloMessage& hello, const net::Wait& wait) {
-  failure_.reached = true;
   write_hello(json_, hello);
   const Status sent = client->send(json_.text());
   // A body that refuses at once may be gone already; what it said on leaving is here.
@@ -144,8 +143,8 @@ Result<BodyLink> BodyFinder::find(const HelloMessage& hello, const net::Wait& wa
       failure_.for_good = true;
       return link.take_error();
     }
-    all.reached |= failure_.reached;
     all.lost |= failure_.lost;
+    all.answered |= failure_.answered;
     all.for_good &= failure_.for_good;
     if (!first) {
       first = link.take_error();
@@ -157,11 +156,11 @@ Result<BodyLink> BodyFinder::find(const HelloMessage& hello, const net::Wait& wa
   return std::move(*first);
 }
 
-// While there is no session yet, what a body says is the answer, and so is its silence. One that
-// has said welcome to a question may have gone away for a moment.
+// While there is no session yet, what a body says is the answer, and so is a stranger's silence. A
+// body that has said welcome to a question may have gone away for a moment.
 bool BodyFinder::is_worth_another(bool opening) const {
   if (failure_.for_good) return false;
-  return !opening || failure_.lost || (known_ && !failure_.reached);
+  return !opening || failure_.lost || (known_ && !failure_.answered);
 }
 
 Result<BodyLink> BodyFinder::ask_until(Clock::time_point end, Result<BodyLink> link,

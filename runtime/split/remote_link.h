@@ -96,9 +96,8 @@ class BodyFinder {
   bool known_ = false;  // somebody has said welcome
   // What became of the last find(), where that failed; while it runs, of the address at hand.
   struct Failure {
-    bool reached = false;   // there was a connection,
-    bool lost = false;      // …which broke before the answer
-    bool answered = false;  // …or did not
+    bool lost = false;      // the connection broke before the answer
+    bool answered = false;  // or there was one
     bool for_good = false;  // it would be the same next time, or nobody wants to try
   } failure_;
   MessageReader reader_;
