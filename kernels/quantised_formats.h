@@ -34,7 +34,8 @@ struct PlainFormat {
   static constexpr unsigned kShift = kTakenOff;
   static constexpr size_t kGroups = 1;
   static constexpr bool kMin = false, kHalves = false, kPaneled = false;
-  static constexpr size_t kPrefetchFrom = 2;  // rows of activations, where weights are in panels
+  // Panels are prefetched from so many rows of activations (times vectors to a panel's lanes) on.
+  static constexpr size_t kPrefetchFrom = 2;
 };
 
 // Low nibbles are values 0 … 15, high ones 16 … 31.

@@ -360,7 +360,8 @@ struct Quantised {
                        size_t row) {
     const size_t blocks = args.k / (kGroup * F::kGroups);
     const std::byte *p = lanes.p, *ahead = lanes.ahead;
-    if constexpr (F::kPaneled) ahead = p + (R < F::kPrefetchFrom ? 1 : 2) * kPageBytes;
+    constexpr bool kFollows = F::kPaneled && R * (kPanelRows / kLanes) < F::kPrefetchFrom;
+    if constexpr (F::kPaneled) ahead = p + (kFollows ? 1 : 2) * kPageBytes;
     Floats acc[R];
     KERNEL_UNROLL
     for (size_t i = 0; i < R; ++i) acc[i] = P::zero();
@@ -368,8 +369,9 @@ struct Quantised {
       F::unpack(p, lanes.s, [&](size_t, const Unpacked& w) KERNEL_INLINE_LAMBDA {
         // Panels are one linear read. With few rows the machine's own prefetchers do that better
         // (a prefetch for every line holds it at two thirds of the stream), but stop at a page;
-        // with more, arithmetic fills the window of instructions and little is read ahead.
-        if constexpr (F::kPaneled && R < F::kPrefetchFrom) {
+        // with more, or narrow vectors, arithmetic fills the window of instructions and little is
+        // read ahead.
+        if constexpr (kFollows) {
           open_page(ahead);
         } else {
           prefetch_next(ahead);
