@@ -81,7 +81,7 @@ PendingFrame& PendingTree::add_frame(uint32_t first) {
   out.first = first;
   out.n_row = out.n_sent = n_row() - first;
   out.n_text = 0;
-  out.has_last_token = out.is_rest = out.is_alone = false;
+  out.has_last_token = out.is_rest = out.was_rest = out.is_alone = false;
   out.head_ms = 0;
   return out;
 }
@@ -143,7 +143,7 @@ void PendingTree::take_rest_of_draft() {
   if (f == n_owed_ || !frame(f).is_rest) return;
   PendingFrame& at = frame(f);
   at.is_rest = false;
-  at.has_last_token = true;
+  at.was_rest = at.has_last_token = true;
   at.n_text = size_t{rows_[0].position} + 1;
   at.draft.clear();
   rows_[0].draft_row = -1;

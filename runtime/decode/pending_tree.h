@@ -43,6 +43,7 @@ struct PendingFrame {
   // A part of the draft of the frame before, with nothing of its own but rows, until the walk comes
   // to it: then it has what is left of that draft.
   bool is_rest = false;
+  bool was_rest = false;  // …and the walk did
   Draft draft;  // as sent, with what follows in other frames
 
   // What it cost so far.

@@ -73,9 +73,9 @@ struct Generated {
   double prefill_ms = 0;
   double decode_ms = 0;
 
-  uint64_t n_step = 0;        // frames that brought text
-  uint64_t n_vain_frame = 0;  // …and those to which the walk never came
-  uint64_t n_rest_frame = 0;  // of both: with the less likely rows of a draft
+  uint64_t n_step = 0;        // frames that brought text, the rest of a draft counting with it
+  uint64_t n_vain_frame = 0;  // frames to which the walk never came
+  uint64_t n_rest_frame = 0;  // frames with the rest of a draft
   uint64_t n_row = 0;         // rows sent in all of them
   uint32_t most_frames = 0;   // that were in flight at once and could still become text
   double draft_ms = 0;

@@ -329,7 +329,7 @@ Status Session::take_reply(Task& task) {
 Status Session::walk(Task& task) {
   PendingFrame& frame = pending_.frame(0);
   task.out.n_vain_frame -= 1;
-  task.out.n_step += 1;
+  task.out.n_step += frame.was_rest ? 0 : 1;
   n_logits_ = 0;
   uint32_t at = 0;
   int32_t child = -1;
