@@ -226,7 +226,7 @@ class Replay {
 
   void walk() {
     PendingFrame& frame = pending_.frame(0);
-    sum_.steps += 1;
+    sum_.steps += frame.was_rest ? 0 : 1;
     const size_t n_text = frame.n_text;
     judge(frame);
     uint32_t at = 0;
