@@ -44,7 +44,7 @@ struct PendingFrame {
   // to it: then it has what is left of that draft.
   bool is_rest = false;
   bool was_rest = false;  // …and the walk did
-  Draft draft;  // as sent, with what follows in other frames
+  Draft draft;            // as sent, with what follows in other frames
 
   // What it cost so far.
   std::chrono::steady_clock::time_point submitted;
