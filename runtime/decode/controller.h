@@ -68,14 +68,13 @@ class Controller {
 
   // The most rows worth drafting now (without the last token's).
   uint32_t budget() const;
-  // How many of the draft's rows to send beside the last token's: a cut of it, from the front.
-  uint32_t rows_worth(const Draft& draft) { return parts_worth(draft, 1).n_row(); }
-  // …in at most so many frames.
+  // How many of the draft's rows to send beside the last token's, from the front, and in which of
+  // at most so many frames.
   DraftParts parts_worth(const Draft& draft, uint32_t most_parts);
-  // How many rows of a frame below the leaf of those in flight to send now; 0: none is worth it.
-  // The draft's probabilities are those given that the leaf is right.
-  // Never where may_be_worth_below() says so without a draft.
+  // Whether any draft below the leaf of those in flight could be worth sending now.
   bool may_be_worth_below(const InFlight& flight) const;
+  // How many rows of this one are, in a frame; 0: none. Its probabilities are those given that the
+  // leaf is right.
   uint32_t rows_worth_below(const InFlight& flight, const Draft& draft) const;
   // How many rows of the likeliest path the tail should see in one batch (at least 1): path[0] is
   // the row where the walk stands (1), the others' probabilities are given that.

@@ -42,7 +42,7 @@ Shares simulate(const SimCase& sim) {
   SimRun first, second;
   for (size_t i = 0; i < steps.size(); ++i) {
     const SimWorld& world = i < kSteps ? sim.before : sim.after;
-    const uint32_t n = controller.rows_worth(steps[i].draft);
+    const uint32_t n = controller.parts_worth(steps[i].draft, 1).n_row();
     EXPECT_LE(n, std::min<size_t>(kRows - 1, steps[i].draft.tokens.size()));
     FrameCost cost;
     const SimRun one = take_step(
